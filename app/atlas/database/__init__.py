@@ -1,0 +1,1 @@
+"""Engine, tables and migrations; `dialect` holds what differs between SQLite and PostgreSQL."""
