@@ -1,0 +1,54 @@
+# The operator's verbs. `make` alone lists them. What takes more than a line is in scripts/.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export HTTPS_PORT HTTP_PORT SSH_PORT SUITE DATA
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status logs shell token test test-fast test-long bench lint format pins setup
+
+help: ## list the verbs
+	@echo "Atlas: make VERB"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: ## bring Atlas up in a container here, or heal it (HTTPS_PORT= HTTP_PORT= SSH_PORT= SUITE=)
+	@$(PYTHON) scripts/local.py up
+
+down: ## remove the container, keep the data (DATA=delete: remove both)
+	@$(PYTHON) scripts/local.py down
+
+status: ## show what runs and what is wrong
+	@$(PYTHON) scripts/local.py status
+
+logs: ## show the machine's logs (ARGS="--help": more)
+	@$(PYTHON) scripts/local.py logs $(ARGS)
+
+shell: ## open a root shell on the machine
+	@$(PYTHON) scripts/local.py shell
+
+token: ## print a new API token
+	@$(PYTHON) scripts/local.py token
+
+test: ## run everything: lint, unit tests, scenarios (ROLE=nginx: one scenario)
+	@$(PYTHON) scripts/test.py all $(ROLE)
+
+test-fast: setup ## run what needs no container, in under a minute
+	@$(PYTHON) scripts/test.py fast
+
+test-long: setup ## run the slow tests too: killed workers, bad days, browser
+	@$(PYTHON) scripts/test.py long
+
+bench: setup ## measure speed and size
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lint: setup ## run every linter and type checker
+	@$(PYTHON) scripts/test.py lint
+
+format: setup ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format
+
+pins: setup ## resolve requirements/*.in anew into pinned, hashed *.txt
+	@$(BIN)/python scripts/pins.py
+
+setup: ## make .venv with the pinned tools
+	@$(PYTHON) scripts/setup.py

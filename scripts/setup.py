@@ -1,0 +1,103 @@
+"""Make `.venv` with the pinned tools, and install the system packages that are missing."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import engine
+
+if sys.version_info < (3, 11):  # noqa: UP036 - this is what an older Python says
+    sys.exit(
+        f"Atlas needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: make PYTHON=python3.12"
+    )
+
+VENV = engine.ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+REQUIREMENTS = engine.ROOT / "requirements"
+STAMP = VENV / "requirements.sha256"
+
+
+def main() -> None:
+    """Make the virtual environment ready."""
+    install_packages(venv_packages())
+    make_venv()
+
+
+def venv_packages() -> list[str]:
+    """Name the Debian packages `python3 -m venv` lacks here."""
+    return [] if importlib.util.find_spec("ensurepip") or PYTHON.exists() else ["python3-venv"]
+
+
+def install_packages(packages: list[str], why: str = "to make .venv") -> None:
+    """Install Debian packages, by sudo when this is not root; an empty list asks nobody anything."""
+    if not packages:
+        return
+    if not shutil.which("apt-get"):
+        sys.exit(f"Missing {why}: {', '.join(packages)} (Debian's names). Install them and run this again.")
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    print(
+        f"Installing {', '.join(packages)} {why}{' (sudo may ask for your password)' if sudo else ''}.",
+        flush=True,
+    )
+    apt = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"]
+    subprocess.run([*apt, "update"], check=True)
+    installed = subprocess.run(
+        [*apt, "install", "--yes", "--no-install-recommends", *packages],
+        check=False,
+        stdout=subprocess.DEVNULL,
+    )
+    if installed.returncode:
+        sys.exit("apt-get could not install them; the reason is above.")
+
+
+def make_venv() -> None:
+    """Make `.venv` hold exactly what requirements/ pins, unless it does."""
+    wanted = _fingerprint()
+    if STAMP.exists() and STAMP.read_text() == wanted and PYTHON.exists():
+        return
+    print("Making .venv with the pinned tools: a minute or two.", flush=True)
+    if not PYTHON.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
+    pip = [PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
+    requirements = REQUIREMENTS / "dev.txt"
+    subprocess.run([*pip, "install", "--require-hashes", "--requirement", requirements], check=True)
+    _unpack_collections(pip)
+    STAMP.write_text(wanted)
+
+
+def _fingerprint() -> str:
+    parts = [(REQUIREMENTS / name).read_bytes() for name in ("dev.txt", "collections.txt")]
+    parts += [(engine.ROOT / "requirements.yml").read_bytes(), sys.version.encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _unpack_collections(pip: list[str | Path]) -> None:
+    """Take the collections requirements.yml names from the hash-checked `ansible` wheel instead of Galaxy."""
+    downloads = engine.CACHE / "collections"
+    shutil.rmtree(downloads, ignore_errors=True)
+    command = [*pip, "download", "--no-deps", "--require-hashes", "--dest", downloads]
+    subprocess.run([*command, "--requirement", REQUIREMENTS / "collections.txt"], check=True)
+    names = [
+        line.split(":")[1].strip().replace(".", "/")
+        for line in (engine.ROOT / "requirements.yml").read_text().splitlines()
+        if line.strip().startswith("- name:")
+    ]
+    prefixes = tuple(f"ansible_collections/{name}/" for name in names)
+    (site_packages,) = VENV.glob("lib/python3*/site-packages")
+    for wheel in downloads.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(
+                site_packages, [name for name in archive.namelist() if name.startswith(prefixes)]
+            )
+    shutil.rmtree(downloads)
+
+
+if __name__ == "__main__":
+    main()
