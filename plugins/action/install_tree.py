@@ -1,0 +1,237 @@
+"""Install a tree of files as one transaction; the half of `install_tree` that runs on the controller.
+
+It reads the tree, renders its templates and hands everything to the module in one call. The options are
+documented in the module.
+"""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+import os
+import re
+import shlex
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible.template import trust_as_template
+
+LEAVINGS = ("__pycache__", "*.pyc", ".DS_Store")
+RENDERING = {"trim_blocks": True, "lstrip_blocks": True}
+
+ATTRIBUTES: dict[str, Any] = {
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "mode": {"type": "str"},
+}
+OPTIONS: dict[str, Any] = {
+    "src": {"type": "list", "elements": "raw", "default": ["tree"]},
+    "dest": {"type": "path", "default": "/"},
+    "directory_mode": {"type": "str", "default": "0755"},
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "pattern": {"type": "str", "required": True},
+            "secret": {"type": "bool", "default": False},
+            **ATTRIBUTES,
+        },
+    },
+    "directories": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"path": {"type": "str", "required": True}, **ATTRIBUTES},
+    },
+    "absent": {"type": "list", "elements": "str", "default": []},
+    "exclusive": {"type": "list", "elements": "str", "default": []},
+    "validate": {"type": "list", "elements": "raw", "default": []},
+    "journal": {"type": "path", "default": "/var/lib/install_tree"},
+    **ATTRIBUTES,
+}
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """The action plugin Ansible loads by this name."""
+
+    _supports_check_mode = True
+    _supports_diff = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the task."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, options = self.validate_argument_spec(argument_spec=OPTIONS)
+        dest = os.path.normpath(options["dest"])
+        absent = [_below(dest, path) for path in options["absent"]]
+        exclusive = [_below(dest, path) for path in options["exclusive"]]
+        sources = self._sources(options["src"], dest)
+        _all_used(options["files"], [_name(path, dest) for path in sources])
+        for path in absent:
+            sources.pop(path, None)
+        contents = self._contents(sources, task_vars or {})
+        arguments = {
+            "dest": dest,
+            "entries": [
+                _entry(path, source, contents[path], dest, options) for path, source in sources.items()
+            ],
+            "payload": base64.b64encode(zlib.compress(b"".join(contents.values()))).decode(),
+            "directories": _directories(list(sources), exclusive, dest, options),
+            "absent": absent,
+            "exclusive": exclusive,
+            "validate": [_words(command) for command in options["validate"]],
+            **{name: options[name] for name in ("owner", "group", "directory_mode", "journal")},
+        }
+        result.update(
+            self._execute_module(module_name="install_tree", module_args=arguments, task_vars=task_vars)
+        )
+        return result
+
+    def _sources(self, places: list[Any], dest: str) -> dict[str, tuple[Path, bool]]:
+        """Map each destination to the file on the controller and whether it is rendered."""
+        sources: dict[str, tuple[Path, bool]] = {}
+        for place in places:
+            given = place if isinstance(place, dict) else {"path": place}
+            if not isinstance(given.get("path"), str) or not given.keys() <= {"path", "under", "render"}:
+                raise AnsibleActionFail(
+                    f"install_tree: an element of src has path, under and render, not {place!r}"
+                )
+            root = Path(self._find_needle("", given["path"]))
+            render = boolean(given.get("render", True))
+            under = given.get("under", "")
+            for file in _files(root):
+                name = str(file.relative_to(root if root.is_dir() else root.parent))
+                rendered = render and name.endswith(".j2")
+                sources[_below(dest, os.path.join(under, name.removesuffix(".j2") if rendered else name))] = (
+                    file,
+                    rendered,
+                )
+        return sources
+
+    def _contents(self, sources: dict[str, tuple[Path, bool]], task_vars: dict[str, Any]) -> dict[str, bytes]:
+        variables = task_vars.copy()
+        templar = self._templar.copy_with_new_env(available_variables=variables)
+        contents: dict[str, bytes] = {}
+        for path, (file, rendered) in sources.items():
+            if not rendered:
+                contents[path] = file.read_bytes()
+                continue
+            shown = _shown(file)
+            variables.update(
+                ansible_managed=task_vars.get(
+                    "ansible_managed", f"Managed by Ansible: change {shown}, not this file."
+                ),
+                template_path=shown,
+                template_fullpath=str(file),
+                template_destpath=path,
+            )
+            try:
+                text = templar.template(
+                    trust_as_template(file.read_text()), escape_backslashes=False, overrides=RENDERING
+                )
+            except AnsibleError as error:
+                raise AnsibleActionFail(f"{shown} cannot be rendered: {error}") from error
+            if not isinstance(text, str):
+                raise AnsibleActionFail(
+                    f"{shown} renders to a {type(text).__name__}, not to text: add a filter (to_nice_json)"
+                )
+            contents[path] = text.encode()
+        return contents
+
+
+def _files(root: Path) -> Iterator[Path]:
+    if not root.is_dir():
+        yield root
+        return
+    for directory, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if not _leaving(name))
+        for name in sorted(files):
+            if not _leaving(name):
+                yield Path(directory, name)
+
+
+def _leaving(name: str) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in LEAVINGS)
+
+
+def _below(dest: str, path: str) -> str:
+    """Join and normalise; the module refuses what ends up outside."""
+    return os.path.normpath(os.path.join(dest, path))
+
+
+def _shown(file: Path) -> str:
+    """Say where the file is in the repository: the reader of the installed file will look there."""
+    parts = file.parts
+    return "/".join(parts[len(parts) - 1 - parts[::-1].index("roles") :]) if "roles" in parts else file.name
+
+
+def _name(path: str, dest: str) -> str:
+    """Name a path as patterns see it."""
+    return os.path.relpath(path, dest)
+
+
+def _matches(special: dict[str, Any], name: str) -> bool:
+    return fnmatch.fnmatchcase(name, special["pattern"].lstrip("/"))
+
+
+def _all_used(specials: list[dict[str, Any]], names: list[str]) -> None:
+    """Refuse a pattern without a file: a slip of the pen that would leave a secret readable."""
+    for special in specials:
+        if not any(_matches(special, name) for name in names):
+            raise AnsibleActionFail(f"install_tree: no file of the tree matches {special['pattern']!r}")
+
+
+def _entry(
+    path: str, source: tuple[Path, bool], content: bytes, dest: str, options: dict[str, Any]
+) -> dict[str, Any]:
+    executable = os.access(source[0], os.X_OK)
+    attributes = {
+        "owner": options["owner"],
+        "group": options["group"],
+        "mode": options["mode"] or ("0755" if executable else "0644"),
+        "secret": False,
+    }
+    for special in options["files"]:
+        if _matches(special, _name(path, dest)):
+            attributes.update({name: special[name] for name in attributes if special[name] is not None})
+    return {"path": path, "size": len(content), **attributes, "mode": _mode(attributes["mode"])}
+
+
+def _directories(
+    files: list[str], exclusive: list[str], dest: str, options: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """List the directories asked for, and all in an exclusive one: there everything is as the tree says."""
+    paths = set(exclusive)
+    for file in files:
+        for parent in map(str, Path(file).parents):
+            if any(parent.startswith(f"{directory}/") for directory in exclusive):
+                paths.add(parent)
+    plain = {"owner": options["owner"], "group": options["group"], "mode": options["directory_mode"]}
+    directories = {path: dict(plain) for path in sorted(paths)}
+    for listed in options["directories"]:
+        path = _below(dest, listed["path"])
+        directories[path] = {name: listed[name] or plain[name] for name in plain}
+    return [
+        {"path": path, **attributes, "mode": _mode(attributes["mode"])}
+        for path, attributes in directories.items()
+    ]
+
+
+def _mode(mode: str) -> str:
+    if not re.fullmatch(r"[0-7]{3,4}", mode):
+        raise AnsibleActionFail(
+            f"install_tree: a mode is four octal digits in quotes, such as '0644', not {mode!r}"
+        )
+    return mode
+
+
+def _words(command: str | list[Any]) -> list[str]:
+    words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
+    if not words:
+        raise AnsibleActionFail("install_tree: an element of validate is empty")
+    return words
