@@ -1,0 +1,110 @@
+"""What differs between SQLite and PostgreSQL, in one place: column types and INSERT with conflict handling.
+
+The full-text queries of the two engines stand in `atlas.search`.
+"""
+
+import datetime as dt
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+#: SQLite numbers rows by itself only for the exact type INTEGER.
+BigId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+#: Largest id either engine can hold; a larger number from outside cannot be a row's id.
+MAX_ID = 2**63 - 1
+
+
+class UtcDateTime(TypeDecorator[dt.datetime]):
+    """A moment: aware in, aware UTC out; refuses naive values with ValueError.
+
+    PostgreSQL keeps `timestamptz`. SQLite keeps text of one fixed width (`2026-11-22T05:00:00.000000Z`), so
+    that comparing text compares time.
+    """
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text on SQLite, `timestamptz` elsewhere."""
+        return dialect.type_descriptor(sa.Text() if dialect.name == "sqlite" else self.impl_instance)
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> Any:
+        """Store as UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a time without a time zone cannot be stored: {value!r}")
+        value = value.astimezone(dt.UTC)
+        if dialect.name != "sqlite":
+            return value
+        return value.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> dt.datetime | None:
+        """Hand out as aware UTC."""
+        if value is None:
+            return None
+        moment = dt.datetime.fromisoformat(value) if dialect.name == "sqlite" else value
+        return moment.astimezone(dt.UTC)
+
+
+class Text(TypeDecorator[str]):
+    """Text of any length that both engines can keep.
+
+    PostgreSQL refuses NUL and neither engine keeps half a surrogate pair; both come in with web pages, feeds
+    and requests, in stored values as well as in values looked up. They become U+FFFD on the way in.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Replace what cannot be kept."""
+        if value is None:
+            return None
+        return storable(value)
+
+
+class Json(TypeDecorator[Any]):
+    """Objects a row carries: JSONB in PostgreSQL, text in SQLite. None is NULL; strings are made storable."""
+
+    impl = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
+        """Replace what cannot be kept."""
+        return _storable_object(value)
+
+
+def _storable_object(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {storable(key): _storable_object(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable_object(inner) for inner in value]
+    return value
+
+
+def storable(text: str) -> str:
+    """Return `text` with NUL and lone surrogates replaced by U+FFFD."""
+    if "\x00" in text:
+        text = text.replace("\x00", "\ufffd")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def is_sqlite(conn: Connection) -> bool:
+    """Say whether `conn` talks to SQLite (else it is PostgreSQL)."""
+    return conn.dialect.name == "sqlite"
+
+
+def insert(conn: Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update`, for the engine of `conn`."""
+    return sqlite.insert(table) if is_sqlite(conn) else postgresql.insert(table)

@@ -1,0 +1,1 @@
+"""Alembic's migrations; `atlas.database.migrate` runs them."""

@@ -1,0 +1,15 @@
+"""What Alembic calls: runs migrations on the connection, and in the transaction, of `atlas.database.migrate`."""
+
+from alembic import context
+
+from atlas.database.migrate import NOT_IN_METADATA
+from atlas.database.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    include_name=lambda name, kind, _parents: kind != "table" or name not in NOT_IN_METADATA,
+    transaction_per_migration=False,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,440 @@
+"""An item and its life: added, leased by a worker, moved from stage to stage, retried, given up.
+
+The row is the queue. `due_at` says when a worker may take it, NULL that nothing is left to do. A lease is a random
+token in the row and a `due_at` in the future: a worker that dies simply lets the row come due again, and one that was
+only slow finds its token gone and writes nothing. Every change of stage is recorded in `transitions`.
+
+All functions but `lease` work in the caller's transaction.
+"""
+
+import datetime as dt
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from atlas.database.dialect import MAX_ID, insert, is_sqlite
+from atlas.database.engine import read
+from atlas.database.tables import contents, hosts, items, transitions
+from atlas.search import matching_ids
+from atlas.stages.table import DONE, FETCHING, Stage
+from atlas.urls import InvalidUrl, normalise
+
+__all__ = ["InvalidUrl"]  # what `add` raises
+
+#: What a step may write into its item; the queue's own columns are moved by the functions here alone.
+WRITABLE = frozenset(
+    {
+        "kind", "title", "byline", "site", "language", "excerpt", "image", "published_at", "word_count",
+        "text_sha256", "original_sha256", "original_type", "final_url", "duplicate_of", "error", "attempts",
+    }
+)  # fmt: skip
+
+_UNIQUE = sa.text(
+    "stage <> 599"
+)  # the condition of uq_items_url_key, literally: else neither engine recognises it
+
+
+class Lane(IntEnum):
+    """Which items go first."""
+
+    NOW = 0
+    NORMAL = 1
+    IMPORT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of a URL that was added."""
+
+    id: int
+    url: str
+    stage: Stage
+    duplicate_of: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """An item a worker holds. `attempts` counts failed tries so far, leases that ran out included."""
+
+    id: int
+    kind: str
+    url: str
+    host: str
+    stage: Stage
+    attempts: int
+    lease: str
+    correlation_id: str
+    feed_id: int | None
+    original_sha256: str | None
+    original_type: str | None
+    final_url: str | None
+    lane: Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage reached, and why, in words a reader understands."""
+
+    stage: Stage
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """Why an item failed: a code for machines, a sentence for people, the stage it happened at, an id for the log."""
+
+    code: str
+    message: str
+    stage: Stage
+    id: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    def stored(self, now: dt.datetime) -> dict[str, Any]:
+        """Return what `items.error` keeps."""
+        at = now.astimezone(dt.UTC).isoformat(timespec="seconds")
+        return {"code": self.code, "message": self.message, "stage": int(self.stage), "at": at, "id": self.id}
+
+
+def add(
+    conn: Connection,
+    url: str,
+    *,
+    now: dt.datetime,
+    correlation_id: str,
+    kind: str = "article",
+    lane: Lane = Lane.NORMAL,
+    feed_id: int | None = None,
+    title: str | None = None,
+) -> Added:
+    """Queue `url` for fetching.
+
+    A URL that is here already is never touched: a row of stage 599 that points at it is added beside it. Only one that
+    had failed for good (777) is queued again itself. Raises InvalidUrl.
+    """
+    clean, key, host = normalise(url)
+    row = {
+        "kind": kind,
+        "url": clean,
+        "url_key": key,
+        "host": host,
+        "stage": Stage.CONTENT_QUEUED,
+        "lane": lane,
+        "due_at": now,
+        "feed_id": feed_id,
+        "title": title,
+        "correlation_id": correlation_id,
+        "added_at": now,
+        "updated_at": now,
+    }
+    new = insert(conn, items).on_conflict_do_nothing(index_elements=["url_key"], index_where=_UNIQUE)
+    while True:
+        added = conn.execute(new.values(row).returning(items.c.id)).scalar()
+        if added is not None:
+            _record(conn, added, [Step(Stage.CONTENT_QUEUED, "Added")], correlation_id, now)
+            return Added(added, clean, Stage.CONTENT_QUEUED, None)
+        found = conn.execute(
+            sa.select(items.c.id, items.c.stage)
+            .where(items.c.url_key == key, items.c.stage != Stage.DUPLICATE)
+            .with_for_update()
+        ).one_or_none()
+        if found is None:  # deleted, or found to be a duplicate, since the insert met it
+            continue
+        if found.stage == Stage.PERMANENT_ERROR:
+            return _queue_again(conn, found.id, clean, lane, correlation_id, now)
+        return _add_duplicate(conn, row, found.id)
+
+
+def _queue_again(
+    conn: Connection, item_id: int, url: str, lane: Lane, correlation_id: str, now: dt.datetime
+) -> Added:
+    conn.execute(
+        items.update()
+        .where(items.c.id == item_id)
+        .values(
+            stage=Stage.CONTENT_QUEUED,
+            lane=lane,
+            due_at=now,
+            attempts=0,
+            error=None,
+            correlation_id=correlation_id,
+            updated_at=now,
+        )
+    )
+    _record(
+        conn, item_id, [Step(Stage.CONTENT_QUEUED, "Added again after it had failed")], correlation_id, now
+    )
+    return Added(item_id, url, Stage.CONTENT_QUEUED, None)
+
+
+def _add_duplicate(conn: Connection, row: dict[str, Any], original: int) -> Added:
+    values = {**row, "stage": Stage.DUPLICATE, "due_at": None, "duplicate_of": original}
+    added: int = conn.execute(items.insert().values(values).returning(items.c.id)).scalar_one()
+    step = Step(Stage.DUPLICATE, f"This address is item {original} already")
+    _record(conn, added, [step], row["correlation_id"], row["added_at"])
+    return Added(added, row["url"], Stage.DUPLICATE, original)
+
+
+def lease(
+    engine: Engine, *, worker: str, now: dt.datetime, lease_seconds: float, host_delay_seconds: float
+) -> Leased | None:
+    """Hand `worker` the next due item, or None when there is none it may take now.
+
+    By lane, then by how long it has been due. An item about to be fetched waits while its host was asked less than
+    `host_delay_seconds` ago. A lease that ran out counts as an attempt, so that an item which kills its worker comes to
+    an end.
+    """
+    with read(engine) as conn:  # most looks find nothing, and need not hold up writers
+        if conn.execute(_due(now)).first() is None:
+            return None
+    while True:
+        with engine.begin() as conn:
+            query = _due(now)
+            if not is_sqlite(conn):
+                query = query.with_for_update(of=items, skip_locked=True)
+            found = conn.execute(query).one_or_none()
+            if found is None:
+                return None
+            fetches = found.stage in FETCHING
+            if fetches and not _reserve_host(conn, found.host, now, host_delay_seconds):
+                continue  # another worker took the host since the query ran; the next one sees that
+            return _take(conn, found, f"{worker}/{secrets.token_hex(8)}", now, lease_seconds)
+
+
+_LEASED = (
+    items.c.id, items.c.kind, items.c.url, items.c.host, items.c.stage, items.c.attempts, items.c.lease,
+    items.c.correlation_id, items.c.feed_id, items.c.original_sha256, items.c.original_type, items.c.final_url,
+    items.c.lane,
+)  # fmt: skip
+
+
+def _due(now: dt.datetime) -> sa.Select[Any]:
+    resting = sa.exists().where(hosts.c.host == items.c.host, hosts.c.next_at > now)
+    return (
+        sa.select(*_LEASED)
+        .where(items.c.due_at <= now, sa.or_(items.c.stage.not_in(FETCHING), ~resting))
+        .order_by(items.c.lane, items.c.due_at, items.c.id)
+        .limit(1)
+    )
+
+
+def _reserve_host(conn: Connection, host: str, now: dt.datetime, delay_seconds: float) -> bool:
+    next_at = now + dt.timedelta(seconds=delay_seconds)
+    reserve = insert(conn, hosts).values(host=host, next_at=next_at)
+    reserve = reserve.on_conflict_do_update(
+        index_elements=["host"], set_={"next_at": next_at}, where=hosts.c.next_at <= now
+    )
+    return conn.execute(reserve.returning(hosts.c.host)).first() is not None
+
+
+def _take(conn: Connection, found: sa.Row[Any], token: str, now: dt.datetime, seconds: float) -> Leased:
+    attempts = found.attempts + (found.lease is not None)
+    conn.execute(
+        items.update()
+        .where(items.c.id == found.id)
+        .values(lease=token, due_at=now + dt.timedelta(seconds=seconds), attempts=attempts)
+    )
+    row = {**found._mapping, "attempts": attempts, "lease": token}
+    row.update(stage=Stage(found.stage), lane=Lane(found.lane))
+    return Leased(**row)
+
+
+def postpone_host(conn: Connection, host: str, *, until: dt.datetime) -> None:
+    """Fetch nothing from `host` before `until` (it said Retry-After)."""
+    change = insert(conn, hosts).values(host=host, next_at=until)
+    conn.execute(
+        change.on_conflict_do_update(
+            index_elements=["host"], set_={"next_at": until}, where=hosts.c.next_at < until
+        )
+    )
+
+
+def extend(
+    conn: Connection, leases: Sequence[tuple[int, str]], *, now: dt.datetime, lease_seconds: float
+) -> list[int]:
+    """Keep the leases, given as (item id, token), for `lease_seconds` from `now`; return the items no longer held."""
+    due_at = now + dt.timedelta(seconds=lease_seconds)
+    lost = []
+    for item_id, token in leases:
+        held = conn.execute(_held(item_id, token).values(due_at=due_at))
+        if held.rowcount == 0:
+            lost.append(item_id)
+    return lost
+
+
+def advance(
+    conn: Connection,
+    leased: Leased,
+    steps: Sequence[Step],
+    *,
+    now: dt.datetime,
+    due: dt.datetime | None,
+    fields: Mapping[str, Any] | None = None,
+    keep_lease: bool = False,
+) -> bool:
+    """Move the item through `steps`, write `fields`, and say when the next step is due (None: never, it is done).
+
+    The lease is given back unless `keep_lease`, which takes `due` for the moment it runs out. Without steps the item
+    stays where it is: so a worker that stops gives its items back. An earlier error is cleared. Returns False, and has
+    written nothing, when the lease was lost. Raises ValueError for a field no step may write.
+    """
+    fields = fields or {}
+    if not fields.keys() <= WRITABLE:
+        raise ValueError(f"a step may not write {sorted(fields.keys() - WRITABLE)}")
+    values = {"error": None, **fields, "due_at": due, "updated_at": now}
+    if steps:
+        values["stage"] = steps[-1].stage
+    if not keep_lease:
+        values["lease"] = None
+    return _write(conn, leased, values, steps, now)
+
+
+def retry_later(
+    conn: Connection,
+    leased: Leased,
+    error: ItemError,
+    *,
+    now: dt.datetime,
+    at: dt.datetime,
+    spend_attempt: bool = True,
+) -> bool:
+    """Give the item back to be tried again at `at`: stage 666 when the code is "rate_limited", else 888.
+
+    The caller calls `fail` instead once the attempts are spent. Returns False, and has written nothing, when the lease
+    was lost.
+    """
+    stage = Stage.RATE_LIMITED if error.code == "rate_limited" else Stage.SYSTEM_ERROR
+    values = {
+        "stage": stage,
+        "lease": None,
+        "due_at": at,
+        "attempts": leased.attempts + spend_attempt,
+        "error": error.stored(now),
+        "updated_at": now,
+    }
+    return _write(conn, leased, values, [Step(stage, error.message)], now)
+
+
+def fail(conn: Connection, leased: Leased, error: ItemError, *, now: dt.datetime) -> bool:
+    """Give the item up (stage 777). Returns False, and has written nothing, when the lease was lost."""
+    values = {
+        "stage": Stage.PERMANENT_ERROR,
+        "lease": None,
+        "due_at": None,
+        "error": error.stored(now),
+        "updated_at": now,
+    }
+    return _write(conn, leased, values, [Step(Stage.PERMANENT_ERROR, error.message)], now)
+
+
+def _held(item_id: int, token: str) -> sa.Update:
+    return items.update().where(items.c.id == item_id, items.c.lease == token)
+
+
+def _write(
+    conn: Connection, leased: Leased, values: Mapping[str, Any], steps: Sequence[Step], now: dt.datetime
+) -> bool:
+    if conn.execute(_held(leased.id, leased.lease).values(values)).rowcount == 0:
+        return False
+    _record(conn, leased.id, steps, leased.correlation_id, now)
+    return True
+
+
+def _record(
+    conn: Connection, item_id: int, steps: Sequence[Step], correlation_id: str, now: dt.datetime
+) -> None:
+    if steps:
+        same = {"item_id": item_id, "at": now, "correlation_id": correlation_id}
+        rows = [{**same, "stage": step.stage, "reason": step.reason} for step in steps]
+        conn.execute(transitions.insert(), rows)
+
+
+def write_content(conn: Connection, item_id: int, *, title: str, text: str, html: str) -> None:
+    """Keep what is read and searched of an item; the search index follows by itself."""
+    new = {"title": title, "text": text, "html": html}
+    statement = insert(conn, contents).values(item_id=item_id, **new)
+    conn.execute(statement.on_conflict_do_update(index_elements=["item_id"], set_=new))
+
+
+def get(conn: Connection, item_id: int) -> dict[str, Any] | None:
+    """Return an item with its `text` and `html` (None while it has none); None when there is no such item."""
+    if not 0 < item_id <= MAX_ID:
+        return None
+    found = conn.execute(
+        sa.select(*_SHOWN, items.c.text_sha256, items.c.original_sha256, items.c.original_type, items.c.final_url,
+                  items.c.correlation_id, contents.c.text, contents.c.html)
+        .select_from(items.outerjoin(contents))
+        .where(items.c.id == item_id)
+    ).one_or_none()  # fmt: skip
+    return dict(found._mapping) if found else None
+
+
+_SHOWN = (
+    items.c.id, items.c.kind, items.c.url, items.c.host, items.c.stage, items.c.lane, items.c.due_at,
+    items.c.attempts, items.c.error, items.c.duplicate_of, items.c.feed_id, items.c.title, items.c.byline,
+    items.c.site, items.c.language, items.c.excerpt, items.c.image, items.c.published_at, items.c.word_count,
+    items.c.read_at, items.c.added_at, items.c.updated_at,
+)  # fmt: skip
+
+
+def list_items(
+    conn: Connection,
+    *,
+    stage: int | None = None,
+    kind: str | None = None,
+    q: str | None = None,
+    feed_id: int | None = None,
+    limit: int = 50,
+    cursor: int | None = None,
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Return at most `limit` items, newest first, and the cursor of the next page (None: this is the last).
+
+    Duplicates (599) show only when asked for. `q` finds words in what was read; with a `stage` at which nothing has
+    been read yet, a part of the title or address.
+    """
+    query = sa.select(*_SHOWN).order_by(items.c.id.desc()).limit(limit + 1)
+    query = query.where(items.c.stage != Stage.DUPLICATE if stage is None else items.c.stage == stage)
+    if kind is not None:
+        query = query.where(items.c.kind == kind)
+    if feed_id is not None:
+        query = query.where(items.c.feed_id == feed_id)
+    if cursor is not None:
+        query = query.where(items.c.id < min(cursor, MAX_ID))
+    if q is not None and q.strip():
+        query = query.where(_about(conn, q, stage))
+    rows = [dict(row._mapping) for row in conn.execute(query)]
+    return rows[:limit], (rows[limit - 1]["id"] if len(rows) > limit else None)
+
+
+def _about(conn: Connection, q: str, stage: int | None) -> sa.ColumnElement[bool]:
+    if stage is None or stage in DONE:
+        return items.c.id.in_(matching_ids(conn, q))
+    return sa.or_(
+        items.c.url.icontains(q.strip(), autoescape=True), items.c.title.icontains(q.strip(), autoescape=True)
+    )
+
+
+def counts(conn: Connection) -> dict[int, int]:
+    """Return how many items stand at each stage. Reads an index entry an item: not for every page."""
+    query = sa.select(items.c.stage, sa.func.count()).group_by(items.c.stage)
+    return {stage: count for stage, count in conn.execute(query)}
+
+
+def queue_size(conn: Connection, now: dt.datetime) -> int:
+    """Return how many items wait for a worker now: neither leased nor put off until later."""
+    query = sa.select(sa.func.count()).select_from(items).where(items.c.due_at <= now)
+    return conn.execute(query).scalar_one()
+
+
+def history(conn: Connection, item_id: int) -> list[dict[str, Any]]:
+    """Return every stage the item has been at, oldest first: `at`, `stage`, `reason`, `correlation_id`."""
+    if not 0 < item_id <= MAX_ID:
+        return []
+    query = sa.select(
+        transitions.c.at, transitions.c.stage, transitions.c.reason, transitions.c.correlation_id
+    )
+    query = query.where(transitions.c.item_id == item_id).order_by(transitions.c.id)
+    return [dict(row._mapping) for row in conn.execute(query)]

@@ -1,0 +1,75 @@
+"""The bytes as they were fetched, kept by their SHA-256 so that everything can be read again later.
+
+`<data_dir>/originals/ab/cd/<sha256>.zst`: a file is whole or not there, also after a power cut.
+"""
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import zstandard
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class OriginalMissing(Exception):  # noqa: N818
+    """No original of that hash is kept."""
+
+
+class OriginalCorrupt(Exception):  # noqa: N818
+    """The file is there, but not the bytes that were kept."""
+
+
+def put(data_dir: Path, raw: bytes) -> str:
+    """Keep `raw` and return its SHA-256 in hex. Bytes that are here already are not written again."""
+    sha256 = hashlib.sha256(raw).hexdigest()
+    path = _path(data_dir, sha256)
+    if not path.exists():
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        _write(path, zstandard.ZstdCompressor(level=3, write_checksum=True).compress(raw))
+    return sha256
+
+
+def get(data_dir: Path, sha256: str) -> bytes:
+    """Return the original of that hash. Raises OriginalMissing, or OriginalCorrupt when the hash is not its own."""
+    path = _path(data_dir, sha256)
+    try:
+        raw = zstandard.ZstdDecompressor().decompress(path.read_bytes())
+    except FileNotFoundError:
+        raise OriginalMissing(f"the original {sha256} is not in {path.parent}") from None
+    except zstandard.ZstdError as error:
+        raise OriginalCorrupt(f"the original {path} cannot be unpacked: {error}") from None
+    if hashlib.sha256(raw).hexdigest() != sha256:
+        raise OriginalCorrupt(f"the original {path} holds other bytes than its name says")
+    return raw
+
+
+def _path(data_dir: Path, sha256: str) -> Path:
+    if not _SHA256.fullmatch(sha256):
+        raise OriginalMissing(f"{sha256!r} is no SHA-256")
+    return data_dir / "originals" / sha256[:2] / sha256[2:4] / f"{sha256}.zst"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write beside the final name, to the disk, then rename: the rename is what makes it count."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,231 @@
+"""Every setting of Atlas, from one validated source: environment (`ATLAS_*`), `.env` and a directory of secrets.
+
+Secrets are files named like the option (`database_password`) in `$CREDENTIALS_DIRECTORY` (what systemd hands to a
+unit) or else in `$ATLAS_SECRETS_DIR`. The environment wins over `.env`, and that over the secrets.
+"""
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import SettingsError as SourceError
+
+from atlas import __version__
+
+PREFIX = "ATLAS_"
+SECRETS_DIR = "ATLAS_SECRETS_DIR"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class SettingsError(Exception):
+    """Atlas cannot start with these settings: one sentence an option in `problems`, which is also the message."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Settings(BaseSettings):
+    """What Atlas is told from outside. Use `load_settings` to read it; build it directly only in tests."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    data_dir: Path = Field(
+        default=Path("var"), description="Directory of the SQLite database and the kept originals."
+    )
+    database_url: str = Field(
+        default="",
+        description="Database, as an SQLAlchemy URL (postgresql+psycopg://atlas@127.0.0.1/atlas). Empty: SQLite, in "
+        "atlas.db below the data directory.",
+    )
+    database_password: SecretStr | None = Field(
+        default=None, description="Password for the database, kept out of the URL. PostgreSQL only."
+    )
+    public_url: str = Field(
+        default="http://127.0.0.1:7444",
+        description="Where people reach Atlas. With https:// the session cookie is sent over TLS only.",
+    )
+    api_host: str = Field(default="127.0.0.1", min_length=1, description="Address the API listens on.")
+    api_port: int = Field(default=7444, ge=1, le=65535, description="Port the API listens on.")
+    owner_name: str = Field(
+        default="owner", min_length=1, max_length=100, description="Login name of the owner."
+    )
+    owner_password: SecretStr | None = Field(
+        default=None,
+        description="Password `atlas migrate` gives the owner's account. Empty: the account is left alone.",
+    )
+    session_days: int = Field(default=7, ge=1, le=365, description="Days a login lasts without being used.")
+    allowed_networks: Annotated[list[Network], NoDecode] = Field(
+        default=[],
+        description="Private networks Atlas may fetch from, comma separated (192.168.1.0/24). All others are refused, "
+        "so that no page can make Atlas ask machines only it can reach.",
+    )
+    user_agent: str = Field(
+        default=f"Atlas/{__version__} (+private reader)",
+        min_length=1,
+        description="How Atlas names itself to websites.",
+    )
+    fetch_max_bytes: int = Field(
+        default=20_000_000, ge=10_000, description="Largest body fetched, in bytes, unpacked."
+    )
+    fetch_timeout_seconds: float = Field(
+        default=30, gt=0, le=600, description="Longest whole fetch, redirects included."
+    )
+    fetch_connect_timeout_seconds: float = Field(
+        default=10, gt=0, le=600, description="Longest wait for a connection."
+    )
+    fetch_max_redirects: int = Field(default=5, ge=0, le=20, description="Redirects followed in one fetch.")
+    host_delay_seconds: float = Field(
+        default=1, ge=0, le=3600, description="Pause between two fetches from one host."
+    )
+    max_attempts: int = Field(
+        default=5, ge=1, le=100, description="Tries before an item goes to the dead letters."
+    )
+    retry_base_seconds: float = Field(
+        default=60, gt=0, description="Wait before the second try; it grows with each further."
+    )
+    worker_threads: int = Field(default=4, ge=1, le=64, description="Items a worker handles at once.")
+    reader_processes: int = Field(
+        default=1, ge=1, le=64, description="Processes that read pages (one core each)."
+    )
+    reader_timeout_seconds: float = Field(
+        default=20, gt=0, le=600, description="Longest reading of one page."
+    )
+    reader_memory_mb: int = Field(
+        default=1024, ge=256, description="Most memory a reading process may take, in MiB."
+    )
+    lease_seconds: float = Field(
+        default=30,
+        ge=3,
+        le=3600,
+        description="How long an item stays with a worker that went silent before another takes it.",
+    )
+    max_queue_size: int = Field(
+        default=1000, ge=1, description="Waiting items beyond which new ones are refused for a while."
+    )
+    feed_interval_seconds: int = Field(
+        default=3600, ge=60, description="How often a feed is asked, in seconds."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe message logged."
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="Log lines for machines (json) or for people (console)."
+    )
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        directory = _secrets_directory(os.environ)
+        secrets = (
+            [SecretsSettingsSource(settings_cls, secrets_dir=directory, env_prefix="")] if directory else []
+        )
+        return (init_settings, env_settings, dotenv_settings, *secrets)
+
+    @field_validator("allowed_networks", mode="before")
+    @classmethod
+    def _split_networks(cls, value: Any) -> Any:
+        return (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must start with http:// or https:// and name a host")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: str) -> str:
+        if not value:
+            return value
+        try:
+            backend = sa.make_url(value).drivername
+        except sa.exc.ArgumentError:
+            raise ValueError("is not a database URL") from None
+        if backend not in {"sqlite", "postgresql+psycopg"}:
+            raise ValueError(f"must start with sqlite:/// or postgresql+psycopg://, not {backend}://")
+        return value
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether people reach Atlas by TLS, so that cookies must not travel without it."""
+        return self.public_url.startswith("https://")
+
+    def database(self) -> sa.URL:
+        """Return the URL of the database with the password in it. SQLAlchemy masks it when printed."""
+        if not self.database_url:
+            return sa.URL.create("sqlite", database=str(self.data_dir.absolute() / "atlas.db"))
+        url = sa.make_url(self.database_url)
+        if self.database_password is not None and url.get_backend_name() == "postgresql":
+            url = url.set(password=self.database_password.get_secret_value())
+        return url
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process; raise SettingsError naming each option that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError([_sentence(problem) for problem in error.errors(include_url=False)]) from None
+    except (SourceError, OSError) as error:
+        raise SettingsError([f"The settings cannot be read: {error}."]) from None
+
+
+def unknown_options(environ: Mapping[str, str]) -> list[str]:
+    """Return one sentence for each `ATLAS_*` variable that is no option, with the nearest that is.
+
+    They are no error: after a rollback the environment still has the options of the newer release.
+    """
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    sentences = []
+    for name in sorted(environ):
+        if name.upper().startswith(PREFIX) and name.upper() not in {*known, SECRETS_DIR}:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            sentences.append(f"{name} is not an option" + (f"; did you mean {near[0]}?" if near else "."))
+    return sentences
+
+
+def _secrets_directory(environ: Mapping[str, str]) -> str | None:
+    return environ.get("CREDENTIALS_DIRECTORY") or environ.get(SECRETS_DIR) or None
+
+
+def _sentence(problem: Any) -> str:
+    """Say which option is wrong and why, without repeating a secret."""
+    name = str(problem["loc"][0])
+    reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    given = "" if "password" in name else f", but is {str(problem['input'])!r}"
+    return f"{PREFIX}{name.upper()} {_as_predicate(reason)}{given}."
+
+
+def _as_predicate(reason: str) -> str:
+    """Turn pydantic's "Input should be less than 5" or "value is not ..." into words that follow a name."""
+    reason = reason.replace("should", "must", 1) if reason.startswith("should") else reason
+    return (
+        reason if reason.startswith(("must", "is ", "may")) else f"is wrong: {reason[0].lower()}{reason[1:]}"
+    )
