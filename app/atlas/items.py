@@ -9,7 +9,7 @@ All functions but `lease` work in the caller's transaction.
 
 import datetime as dt
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -383,7 +383,7 @@ _SHOWN = (
 def list_items(
     conn: Connection,
     *,
-    stage: int | None = None,
+    stage: int | Collection[int] | None = None,
     kind: str | None = None,
     q: str | None = None,
     feed_id: int | None = None,
@@ -392,11 +392,12 @@ def list_items(
 ) -> tuple[list[dict[str, Any]], int | None]:
     """Return at most `limit` items, newest first, and the cursor of the next page (None: this is the last).
 
-    Duplicates (599) show only when asked for. `q` finds words in what was read; with a `stage` at which nothing has
+    Duplicates (599) show only when asked for. `q` finds words in what was read; with stages at which nothing has
     been read yet, a part of the title or address.
     """
+    stages = None if stage is None else {stage} if isinstance(stage, int) else set(stage)
     query = sa.select(*_SHOWN).order_by(items.c.id.desc()).limit(limit + 1)
-    query = query.where(items.c.stage != Stage.DUPLICATE if stage is None else items.c.stage == stage)
+    query = query.where(items.c.stage != Stage.DUPLICATE if stages is None else items.c.stage.in_(stages))
     if kind is not None:
         query = query.where(items.c.kind == kind)
     if feed_id is not None:
@@ -404,13 +405,13 @@ def list_items(
     if cursor is not None:
         query = query.where(items.c.id < min(cursor, MAX_ID))
     if q is not None and q.strip():
-        query = query.where(_about(conn, q, stage))
+        query = query.where(_about(conn, q, stages))
     rows = [dict(row._mapping) for row in conn.execute(query)]
     return rows[:limit], (rows[limit - 1]["id"] if len(rows) > limit else None)
 
 
-def _about(conn: Connection, q: str, stage: int | None) -> sa.ColumnElement[bool]:
-    if stage is None or stage in DONE:
+def _about(conn: Connection, q: str, stages: Collection[int] | None) -> sa.ColumnElement[bool]:
+    if stages is None or not DONE.isdisjoint(stages):
         return items.c.id.in_(matching_ids(conn, q))
     return sa.or_(
         items.c.url.icontains(q.strip(), autoescape=True), items.c.title.icontains(q.strip(), autoescape=True)
@@ -423,10 +424,32 @@ def counts(conn: Connection) -> dict[int, int]:
     return {stage: count for stage, count in conn.execute(query)}
 
 
+def count(conn: Connection, stages: Collection[int]) -> int:
+    """Return how many items stand at one of `stages`; reads an index entry an item counted."""
+    query = sa.select(sa.func.count()).select_from(items).where(items.c.stage.in_(stages))
+    return conn.execute(query).scalar_one()
+
+
 def queue_size(conn: Connection, now: dt.datetime) -> int:
     """Return how many items wait for a worker now: neither leased nor put off until later."""
     query = sa.select(sa.func.count()).select_from(items).where(items.c.due_at <= now)
     return conn.execute(query).scalar_one()
+
+
+def neighbours(conn: Connection, item_id: int) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return the readable items next to this one in the library, newer and older: `id`, `title`, `url`."""
+    readable = sa.select(items.c.id, items.c.title, items.c.url).where(items.c.stage.in_(DONE)).limit(1)
+    newer = readable.where(items.c.id > item_id).order_by(items.c.id)
+    older = readable.where(items.c.id < item_id).order_by(items.c.id.desc())
+    found = [conn.execute(query).one_or_none() for query in (newer, older)]
+    first, second = (dict(row._mapping) if row else None for row in found)
+    return first, second
+
+
+def mark_read(conn: Connection, item_id: int, *, now: dt.datetime, read: bool = True) -> bool:
+    """Note that an item was read, or was not; return False when there is no such item."""
+    change = items.update().where(items.c.id == item_id).values(read_at=now if read else None)
+    return 0 < item_id <= MAX_ID and conn.execute(change).rowcount > 0
 
 
 def history(conn: Connection, item_id: int) -> list[dict[str, Any]]:
