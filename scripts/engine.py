@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
 
-# What systemd's sandboxes (ProtectSystem, PrivateTmp, ...) need inside, short of --privileged, which would also
-# hand the container the clock and the sysctls of this machine.
+# What the sandboxes of units need inside (ProtectSystem, PrivateTmp, ...). --privileged would do too, but
+# hands the container the clock and the sysctls of this machine.
 CAPABILITIES = (
     "SYS_ADMIN",
     "NET_ADMIN",

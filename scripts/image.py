@@ -1,8 +1,8 @@
 """The image every container here starts from: a bare Debian or Ubuntu server, of the distribution's packages.
 
 It is what a provider hands out (systemd, sshd, sudo, python3) with the packages the roles ask for already
-downloaded, so that installing them takes no network. This file is the recipe: change it, and the next run builds
-a new image.
+downloaded, so that installing them takes no network. This file is the recipe: change it, and the next run
+builds a new image.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ def _suite(container_engine: engine.Engine) -> str:
 
 def _play(ports: dict[int, int]) -> None:
     """Run the playbook; the callback `changes` sums up what it changed."""
-    command = [setup.VENV / "bin" / "ansible-playbook", "-i", INVENTORY, "site.yml"]
+    command = [str(setup.VENV / "bin" / "ansible-playbook"), "-i", str(INVENTORY), "site.yml"]
     if ports[443] != PORTS[443][1]:
         command += ["--extra-vars", f"atlas_public_port={ports[443]}"]
     environment = {

@@ -38,7 +38,7 @@ class Machine:
 
 
 def create(container_engine: engine.Engine, machine: Machine) -> None:
-    """Start a new machine in place of one of the same name; its SSH directory gets a `config` for `ssh -F`."""
+    """Start a new machine in place of one of that name; its SSH directory gets a `config` for `ssh -F`."""
     base = image.ensure(container_engine, machine.suite)
     destroy(container_engine, machine.name)
     publish = [f"--publish=127.0.0.1:{outside or ''}:{inside}" for inside, outside in machine.ports.items()]
@@ -142,7 +142,7 @@ def published(container_engine: engine.Engine, name: str) -> dict[int, int]:
 
 def _answers(config: Path, host: str) -> bool:
     for _ in range(50):
-        command = ["ssh", "-F", config, "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR", host, "true"]
+        command = ["ssh", "-F", str(config), "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR", host, "true"]
         if subprocess.run(command, check=False, capture_output=True).returncode == 0:
             return True
         time.sleep(0.2)
@@ -181,9 +181,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     make.add_argument("--ssh", type=Path, required=True, help="directory for its key, config and known_hosts")
     make.add_argument("--user", default="root", help="who logs in; anyone but root gets sudo")
     make.add_argument("--hostname", default="machine")
-    make.add_argument(
-        "--publish", type=int, nargs="*", default=[], help="ports inside to publish, besides 22"
-    )
+    make.add_argument("--publish", type=int, action="append", default=[], help="a port inside, besides 22")
     remove = verbs.add_parser("destroy", help="remove a machine")
     remove.add_argument("name")
     remove.add_argument("--ssh", type=Path, required=True)

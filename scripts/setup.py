@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import engine
 
@@ -65,7 +64,7 @@ def make_venv() -> None:
     print("Making .venv with the pinned tools: a minute or two.", flush=True)
     if not PYTHON.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
-    pip = [PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
+    pip = [str(PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
     requirements = REQUIREMENTS / "dev.txt"
     subprocess.run([*pip, "install", "--require-hashes", "--requirement", requirements], check=True)
     _unpack_collections(pip)
@@ -78,11 +77,11 @@ def _fingerprint() -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def _unpack_collections(pip: list[str | Path]) -> None:
+def _unpack_collections(pip: list[str]) -> None:
     """Take the collections requirements.yml names from the hash-checked `ansible` wheel instead of Galaxy."""
     downloads = engine.CACHE / "collections"
     shutil.rmtree(downloads, ignore_errors=True)
-    command = [*pip, "download", "--no-deps", "--require-hashes", "--dest", downloads]
+    command = [*pip, "download", "--no-deps", "--require-hashes", "--dest", str(downloads)]
     subprocess.run([*command, "--requirement", REQUIREMENTS / "collections.txt"], check=True)
     names = [
         line.split(":")[1].strip().replace(".", "/")

@@ -1,0 +1,32 @@
+"""Resolve requirements/*.in into *.txt: every package with its version and its hashes, for every Python we run on."""
+
+from __future__ import annotations
+
+import subprocess
+
+import engine
+
+UV = str(engine.ROOT / ".venv" / "bin" / "uv")
+OPTIONS = (
+    "--upgrade",
+    "--universal",
+    "--python-version=3.11",
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--no-header",
+)
+# The tools share an environment with the app, so they take its versions. Of `ansible` only the wheel is wanted.
+EXTRA = {"app": [], "dev": ["--constraint=requirements/app.txt"], "collections": ["--no-deps"]}
+
+
+def main() -> None:
+    """Resolve each file anew, to the newest versions its ranges allow."""
+    for name, extra in EXTRA.items():
+        files = [f"--output-file=requirements/{name}.txt", f"requirements/{name}.in"]
+        subprocess.run(
+            [UV, "pip", "compile", "--quiet", *OPTIONS, *extra, *files], cwd=engine.ROOT, check=True
+        )
+
+
+if __name__ == "__main__":
+    main()

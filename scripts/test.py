@@ -1,0 +1,211 @@
+"""Run the tests: `fast` (no container), `lint`, `long`, or `all`, or `all NAME` for one scenario.
+
+Each check writes a log of its own in .cache/test; the end of a failed one is shown. The last line is the sum.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import engine
+import image
+import setup
+
+LOGS = engine.CACHE / "test"
+TAIL_LINES = 60
+LIMIT_SECONDS = 1500
+# Two checks at a time keep two cores busy; more make the containers slow without ending sooner.
+LANES = 2
+# What the unit tests use besides .venv: a private PostgreSQL server and a browser.
+TEST_PACKAGES = {"/usr/lib/postgresql": "postgresql", "/usr/bin/chromium": "chromium"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """A command that ends with 0 when all is well; `junit` is where it counts its tests, when it has several."""
+
+    name: str
+    command: list[str]
+    junit: Path | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a check ended."""
+
+    check: Check
+    seconds: float
+    passed: int
+    failed: int
+    skipped: int
+
+
+def main() -> None:
+    """Run the checks asked for and exit with 1 when one failed."""
+    kind, *names = sys.argv[1:] or ["all"]
+    if kind not in {"all", "fast", "lint", "long"}:
+        sys.exit(f"Usage: {sys.argv[0]} all [SCENARIO] | fast | lint | long")
+    _install(with_containers=kind == "all", with_tests=kind != "lint" and not names)
+    checks = {"lint": lint, "fast": fast, "long": long_running, "all": everything}[kind]()
+    if names:
+        checks = [check for check in scenarios() if check.name in names]
+        if len(checks) != len(names):
+            sys.exit(f"The scenarios are: {', '.join(check.name for check in scenarios())}.")
+    if any(check in scenarios() for check in checks):
+        for suite in sorted({check.environment["MACHINE_SUITE"] for check in checks if check in scenarios()}):
+            image.ensure(engine.require(), suite)
+    sys.exit(0 if run(checks) else 1)
+
+
+def lint() -> list[Check]:
+    """List the linters and type checkers."""
+    commands = {
+        "ansible-lint": ["ansible-lint", "--offline", "--strict", "-q"],
+        "mypy": ["mypy"],
+        "yamllint": ["yamllint", "--strict", "."],
+        "ruff check": ["ruff", "check", "--quiet"],
+        "ruff format": ["ruff", "format", "--check", "--quiet"],
+    }
+    return [Check(name, command) for name, command in commands.items()]
+
+
+def fast() -> list[Check]:
+    """List what needs no container."""
+    return [_pytest("unit tests", "not long"), *lint()]
+
+
+def long_running() -> list[Check]:
+    """List the tests that take minutes."""
+    return [_pytest("long tests", "long")]
+
+
+def everything() -> list[Check]:
+    """List all there is, the longest first."""
+    return [*fast(), *scenarios()]
+
+
+def scenarios() -> list[Check]:
+    """List Molecule's scenarios, those of the whole machine first: they take longest."""
+    names = sorted(path.parent.name for path in (engine.ROOT / "molecule").glob("*/molecule.yml"))
+    return [_scenario(name) for name in sorted(names, key=lambda name: not name.startswith("site"))]
+
+
+def _scenario(name: str) -> Check:
+    directory = engine.CACHE / "molecule" / name
+    suite = "trixie" if name.endswith("-trixie") else os.environ.get("MACHINE_SUITE", "bookworm")
+    return Check(
+        name,
+        ["molecule", "test", "--scenario-name", name],
+        directory / "junit.xml",
+        {"MOLECULE_EPHEMERAL_DIRECTORY": str(directory), "MACHINE_SUITE": suite},
+    )
+
+
+def _pytest(name: str, marks: str) -> Check:
+    junit = LOGS / f"{name.replace(' ', '-')}.xml"
+    return Check(name, ["pytest", "-m", marks, f"--junitxml={junit}", "-rs"], junit)
+
+
+def run(checks: list[Check]) -> bool:
+    """Run checks side by side, show each as it ends, then the table and the sum; say whether all passed."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    results = []
+    with ThreadPoolExecutor(LANES) as lanes:
+        for future in as_completed([lanes.submit(_run, check) for check in checks]):
+            result = future.result()
+            results.append(result)
+            _show(result)
+    print(f"\n{'check':<16} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
+    for result in sorted(results, key=lambda result: -result.seconds):
+        counts = f"{result.passed:>7} {result.failed:>7} {result.skipped:>8} {result.seconds:>8.0f}"
+        print(f"{result.check.name:<16} {counts}")
+    passed = sum(result.passed for result in results)
+    failed = sum(result.failed for result in results)
+    skipped = sum(result.skipped for result in results)
+    print(f"Took {time.monotonic() - started:.0f} s. Logs: {LOGS.relative_to(engine.ROOT)}/")
+    summary = f"{passed} passed, {failed} failed, {skipped} skipped"
+    (LOGS / "summary").write_text(summary + "\n")
+    print(summary, flush=True)
+    return failed == 0
+
+
+def _run(check: Check) -> Result:
+    if check.junit:
+        check.junit.unlink(missing_ok=True)
+    environment = {**os.environ, **check.environment}
+    environment["PATH"] = f"{setup.VENV / 'bin'}:{environment['PATH']}"
+    started = time.monotonic()
+    with _log(check).open("w") as log:
+        process = subprocess.Popen(
+            check.command,
+            cwd=engine.ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            succeeded = process.wait(timeout=LIMIT_SECONDS) == 0
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            log.write(f"\nKilled: it took more than {LIMIT_SECONDS} s.\n")
+            succeeded = False
+    return _result(check, time.monotonic() - started, succeeded=succeeded)
+
+
+def _result(check: Check, seconds: float, *, succeeded: bool) -> Result:
+    """Count the tests of a check; one that failed without a failed test counts as one failure."""
+    passed = failed = skipped = 0
+    if check.junit and check.junit.exists():
+        for suite in ET.parse(check.junit).iter("testsuite"):  # noqa: S314 - pytest wrote it
+            counts = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
+            failed += counts["failures"] + counts["errors"]
+            skipped += counts["skipped"]
+            passed += counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
+    if succeeded and not passed:
+        passed = 1
+    if not succeeded and not failed:
+        failed = 1
+    return Result(check, seconds, passed, failed, skipped)
+
+
+def _log(check: Check) -> Path:
+    return LOGS / f"{check.name.replace(' ', '-')}.log"
+
+
+def _show(result: Result) -> None:
+    word = "FAILED" if result.failed else "passed"
+    print(f"{word}  {result.check.name}  ({result.seconds:.0f} s)", flush=True)
+    if result.failed:
+        lines = _log(result.check).read_text(errors="replace").splitlines()
+        print("\n".join(f"    {line}" for line in lines[-TAIL_LINES:]), flush=True)
+
+
+def _install(*, with_containers: bool, with_tests: bool) -> None:
+    """Install what the checks need; what only some unit tests need, only in CI, for they skip without it."""
+    lacking = [package for path, package in TEST_PACKAGES.items() if with_tests and not Path(path).exists()]
+    if lacking and os.environ.get("CI") != "true":
+        print(f"Tests that need {' and '.join(lacking)} will be skipped: apt-get install {' '.join(lacking)}")
+        lacking = []
+    if os.environ.get("CI") == "true" and not shutil.which("ssh-keygen"):
+        lacking.append("openssh-client")
+    setup.install_packages(
+        setup.venv_packages() + (engine.packages() if with_containers else []) + lacking, "for the tests"
+    )
+    setup.make_venv()
+
+
+if __name__ == "__main__":
+    main()
