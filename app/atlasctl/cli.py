@@ -1,0 +1,125 @@
+"""The command line: what there is, what it takes, and nothing that is not needed before it is asked for."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from atlasctl.paths import from_environment
+from atlasctl.trouble import Trouble
+
+DESCRIPTION = "Look after Atlas on this machine. Lost? Start with: atlasctl status, then: atlasctl doctor"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `atlasctl` and return its exit code."""
+    asked = _parser().parse_args(arguments)
+    try:
+        return _run(asked)
+    except Trouble as error:
+        print(f"atlasctl: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(asked: argparse.Namespace) -> int:
+    paths = from_environment()
+    match asked.command:
+        case "health":
+            from atlasctl.health.command import health
+
+            return health(paths, as_json=asked.json, quiet=asked.quiet, may_heal=asked.heal)
+        case "status":
+            from atlasctl.status import status
+
+            return status(paths, as_json=asked.json, watch=asked.watch)
+        case "logs":
+            from atlasctl.logs import logs
+
+            return logs(asked.names, follow=asked.follow, lines=asked.lines, since=asked.since)
+        case "doctor":
+            from atlasctl.doctor import doctor
+
+            return doctor(paths, as_json=asked.json)
+        case _:
+            from atlasctl.release.command import release
+
+            return release(paths, asked)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("atlasctl", description=DESCRIPTION)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    status = commands.add_parser("status", help="how is it? (exit code 0 well, 1 wants attention, 2 broken)")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument("--watch", action="store_true", help="again every 5 seconds; end with Ctrl-C")
+
+    doctor = commands.add_parser("doctor", help="find what is wrong and print the command that repairs it")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+
+    logs = commands.add_parser("logs", help="what our units say, readable; atlasctl logs worker -f")
+    logs.add_argument(
+        "names", nargs="*", metavar="NAME", help="api, worker, nginx, postgresql, any unit (default: all)"
+    )
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as lines come; end with Ctrl-C")
+    logs.add_argument(
+        "-n", "--lines", type=int, metavar="N", help="the last N lines (default: 100, with --since all)"
+    )
+    logs.add_argument("--since", metavar="TIME", help="'10 min ago', '09:00', '2026-11-22 09:00'")
+
+    health = commands.add_parser(
+        "health", help="run the checks now, restart what is down, write the status page"
+    )
+    health.add_argument("--json", action="store_true", help="for programs")
+    health.add_argument(
+        "--quiet", action="store_true", help="for the timer: say only what changed, exit code 0"
+    )
+    health.add_argument("--no-heal", dest="heal", action="store_false", help="restart nothing")
+
+    _release(commands.add_parser("release", help="deploy, list, roll back and delete releases of the app"))
+    return parser
+
+
+def _release(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    deploy = verbs.add_parser(
+        "deploy", help="build the release in --source and switch to it; go back if it is not ready"
+    )
+    rollback = verbs.add_parser("rollback", help="switch back to a release that served before")
+    listing = verbs.add_parser("list", help="all releases, the one that served last first")
+    prune = verbs.add_parser("prune", help="delete old releases")
+
+    deploy.add_argument("--source", type=Path, default=Path("/opt/atlas/source"), help="default: %(default)s")
+    deploy.add_argument(
+        "--python", default="python3", help="builds and runs the release (default: %(default)s)"
+    )
+    deploy.add_argument(
+        "--count", type=int, default=3, metavar="N", help="releases to keep (default: %(default)s)"
+    )
+    rollback.add_argument("id", nargs="?", metavar="ID", help="default: the one that served before this one")
+    rollback.set_defaults(count=0)
+    listing.add_argument("--json", action="store_true", help="for programs")
+    prune.add_argument("--count", type=int, required=True, metavar="N", help="releases to keep")
+    for verb in (deploy, rollback, listing, prune):
+        verb.add_argument("--root", type=Path, help="default: /opt/atlas")
+    for verb in (deploy, rollback):
+        verb.add_argument(
+            "--user", default="atlas", help="runs check-config and migrate (default: %(default)s)"
+        )
+        verb.add_argument(
+            "--units", default="atlas-api.service,atlas-worker.service", help="default: %(default)s"
+        )
+        verb.add_argument("--ready-url", default="http://127.0.0.1:7444/ready", help="default: %(default)s")
+        verb.add_argument("--ready-seconds", type=float, default=60, metavar="S", help="default: %(default)s")
+        verb.add_argument(
+            "--settle-seconds",
+            type=float,
+            default=3,
+            metavar="S",
+            help="so long it must stay ready (default: %(default)s)",
+        )

@@ -1,0 +1,91 @@
+"""Files that are whole or not there, and locks that say who holds them."""
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from atlasctl.trouble import Trouble
+
+
+def write(path: Path, text: str, *, mode: int = 0o644, durable: bool = True) -> None:
+    """Replace `path` by `text` in one step: a reader sees the old or the new.
+
+    A crash of the whole machine leaves one of them for sure only when `durable`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise Trouble(f"Cannot write {path}: {error.strerror}.{_advice(error)}") from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace `path` by `value` as JSON, in one step."""
+    write(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`; an empty one when the file is missing, torn or something else."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@contextmanager
+def locked(path: Path, what: str, now: str) -> Iterator[None]:
+    """Hold `path` as a lock; raise Trouble naming the holder when another process has it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise Trouble(f"Cannot write {path}: {error.strerror}.{_advice(error)}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise Trouble(f"Busy: {holder}. Wait for it, then run this again (lock: {path}).") from None
+        file.truncate(0)
+        who = os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid {os.getuid()}"
+        file.write(f"{what} by {who}, process {os.getpid()}, since {now}")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds the lock at `path`."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return " Run this with sudo."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            " The disk is full; what helps: atlasctl release prune --count 1; journalctl --vacuum-size=200M."
+        )
+    return ""

@@ -1,0 +1,51 @@
+"""Where things stand on the machine, below one root that tests may move."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Paths(NamedTuple):
+    """The machine's paths; `root` is `/` except in tests and rescue systems (ATLASCTL_ROOT)."""
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        """ATLAS_* lines without secrets, shared by the units and the `atlas` command."""
+        return self.root / "etc/atlas/atlas.env"
+
+    @property
+    def secrets(self) -> Path:
+        """One file a secret, readable by root and the app's group only."""
+        return self.root / "etc/atlas/secrets"
+
+    @property
+    def health_d(self) -> Path:
+        """Where roles drop their health checks."""
+        return self.root / "etc/atlas/health.d"
+
+    @property
+    def status_dir(self) -> Path:
+        """The static status page, served by nginx."""
+        return self.root / "var/lib/atlas-status"
+
+    @property
+    def health_state(self) -> Path:
+        """What health remembers from run to run."""
+        return self.root / "var/lib/atlasctl/health-state.json"
+
+    @property
+    def app_root(self) -> Path:
+        """The directory of releases, `current` and `source`."""
+        return self.root / "opt/atlas"
+
+    @property
+    def pip_cache(self) -> Path:
+        """Downloaded packages, so that the next release builds quickly."""
+        return self.root / "var/cache/atlas/pip"
+
+
+def from_environment() -> Paths:
+    """Return the machine's paths, below ATLASCTL_ROOT when that is set."""
+    return Paths(Path(os.environ.get("ATLASCTL_ROOT") or "/"))

@@ -1,0 +1,134 @@
+"""Building a release: its ID, its virtual environment, its code, and the marker that says it is whole."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from atlasctl.files import write, write_json
+from atlasctl.paths import Paths
+from atlasctl.run import Result, run
+from atlasctl.trouble import Trouble
+from atlasctl.words import stamp, utc_now
+
+FREE_BYTES = 500_000_000
+INSTALL_SECONDS = 900
+COMPILE_SECONDS = 300
+LAUNCHER = """\
+#!{python} -P
+# The `atlas` command of this release, with this release's packages.
+import runpy
+
+runpy.run_module("atlas", run_name="__main__", alter_sys=True)
+"""
+
+
+class Blueprint(NamedTuple):
+    """What a release is built from: the same source on the same Python is the same release."""
+
+    id: str
+    python: str
+    version: str
+    files: list[tuple[str, Path]]
+
+
+def identify(source: Path, python: str) -> Blueprint:
+    """Look at a source and return what would be built from it; raises Trouble when that is not possible."""
+    if not (source / "app").is_dir() or not (source / "requirements.txt").is_file():
+        raise Trouble(f"{source} is no source of a release: app/ or requirements.txt is missing.")
+    said = run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], timeout=20)
+    if said.code != 0:
+        raise Trouble(f"Python does not run ({said.words}). Another one: --python /usr/bin/python3")
+    version = said.out.strip()
+    files = _files(source)
+    digest = hashlib.sha256(f"python {version}\n".encode())
+    for name, path in files:
+        content = path.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return Blueprint(digest.hexdigest()[:12], python, version, files)
+
+
+def _files(source: Path) -> list[tuple[str, Path]]:
+    """Return what makes a release, sorted by relative name, without bytecode."""
+    found = {"requirements.txt": source / "requirements.txt"}
+    for directory, folders, names in os.walk(source / "app"):
+        folders[:] = [folder for folder in folders if folder != "__pycache__"]
+        for path in (Path(directory, name) for name in folders + names):
+            if path.is_symlink():
+                raise Trouble(f"{path} is a symbolic link; a release holds plain files only.")
+            if path.suffix != ".pyc" and path.is_file():
+                found[path.relative_to(source).as_posix()] = path
+    return sorted(found.items())
+
+
+def build(paths: Paths, root: Path, blueprint: Blueprint) -> None:
+    """Build releases/ID; what an interrupted build left there goes first.
+
+    Raises Trouble with the builder's own words; without FINISHED the directory is built again next time.
+    """
+    target = root / "releases" / blueprint.id
+    _need_space(root)
+    os.umask(0o022)  # everybody may read a release, only root may change it
+    if target.exists():
+        shutil.rmtree(target)
+    target.mkdir(parents=True)
+    for name, path in blueprint.files:
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    _install(paths, target, blueprint.python)
+    site = target / "venv/lib" / f"python{blueprint.version}" / "site-packages"
+    (site / "atlas.pth").write_text("../../../../app\n", encoding="utf-8")
+    write(target / "bin/atlas", LAUNCHER.format(python=target / "venv/bin/python"), mode=0o755)
+    _compile(target, site)
+    os.sync()  # the marker must not outlive the files it speaks for
+    write_json(target / "FINISHED", {"id": blueprint.id, "at": stamp(utc_now()), "python": blueprint.version})
+
+
+def _need_space(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
+    if free < FREE_BYTES:
+        raise Trouble(
+            f"only {free / 1e6:.0f} MB are free on {root}, a release needs {FREE_BYTES / 1e6:.0f}: "
+            "atlasctl release prune --count 1; journalctl --vacuum-size=200M; apt-get clean"
+        )
+
+
+def _install(paths: Paths, target: Path, python: str) -> None:
+    """Install exactly the pinned packages, then take pip out: nothing installs into a finished release."""
+    ours = ("PYTHON", "VIRTUAL_ENV", "PIP_REQUIRE", "PIP_TARGET", "PIP_USER")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    environment |= {
+        "PIP_CACHE_DIR": str(paths.pip_cache),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
+    }
+    paths.pip_cache.mkdir(parents=True, exist_ok=True)
+    pip = [str(target / "venv/bin/python"), "-m", "pip"]
+    pinned = ["--require-hashes", "--no-deps", "--no-compile", "-r", str(target / "requirements.txt")]
+    steps = {
+        "a virtual environment could not be made": [python, "-m", "venv", str(target / "venv")],
+        "the packages could not be installed": [*pip, "install", "--quiet", *pinned],
+        "the packages do not fit together": [*pip, "check"],
+        "pip could not be taken out again": [*pip, "uninstall", "--quiet", "--yes", "pip", "setuptools"],
+    }
+    for complaint, command in steps.items():
+        result = run(command, timeout=INSTALL_SECONDS, env=environment)
+        if result.code != 0:
+            raise Trouble(f"{complaint}:\n{_tail(result)}")
+
+
+def _compile(target: Path, site: Path) -> None:
+    """Compile once, here, so that no start of the app has to (its user could not keep the result)."""
+    compiler = [str(target / "venv/bin/python"), "-m", "compileall", "-q", "-j0"]
+    run([*compiler, str(site)], timeout=COMPILE_SECONDS)  # packages may carry templates that are not Python
+    result = run([*compiler, str(target / "app")], timeout=COMPILE_SECONDS)
+    if result.code != 0:
+        raise Trouble(f"the app does not compile:\n{_tail(result)}")
+
+
+def _tail(result: Result, lines: int = 15) -> str:
+    return "\n".join(f"{result.out}\n{result.err}".strip().splitlines()[-lines:])

@@ -1,0 +1,239 @@
+"""Putting a release in place: build, check, migrate, switch, restart, wait until ready; else go back."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from atlasctl import systemd
+from atlasctl.files import write_json
+from atlasctl.paths import Paths
+from atlasctl.release import store
+from atlasctl.release.build import build, identify
+from atlasctl.release.settings import read_settings
+from atlasctl.run import run
+from atlasctl.trouble import Trouble
+from atlasctl.web import NoAnswerError, get
+from atlasctl.words import shorten, stamp, utc_now
+
+CHECK_SECONDS = 60
+MIGRATE_SECONDS = 1800
+RESTART_SECONDS = 120
+
+
+class Plan(NamedTuple):
+    """How a release is put in place on this machine."""
+
+    paths: Paths
+    root: Path
+    user: str
+    units: list[str]
+    ready_url: str
+    ready_seconds: float
+    settle_seconds: float
+    keep: int
+
+
+class DeployError(Exception):
+    """A release could not be put in place; the text is for people, `report` for programs."""
+
+    def __init__(self, text: str, report: dict[str, Any]) -> None:
+        super().__init__(text)
+        self.report = report
+
+
+class NotReadyError(Exception):
+    """The release that was switched to does not serve; `evidence` is what its units and the journal say."""
+
+    def __init__(self, reason: str, evidence: dict[str, Any]) -> None:
+        super().__init__(reason)
+        self.evidence = evidence
+
+
+def deploy(plan: Plan, source: Path, python: str) -> dict[str, Any]:
+    """Make the release of `source` the current one and return what was done.
+
+    Raises DeployError when it was not built or did not become ready; then the previous release serves again.
+    """
+    blueprint = identify(source, python)
+    release_id = blueprint.id
+    before = store.current_id(plan.root)
+    back = store.previous(plan.root, release_id)
+    report: dict[str, Any] = {"changed": True, "release": release_id, "previous": before, "actions": []}
+    built = store.find(plan.root, release_id)
+    if before == release_id and built and _serves(plan):
+        if not built.served_at:
+            _mark_served(plan.root, release_id)
+        return report | {"changed": False}
+    try:
+        if built is None:
+            build(plan.paths, plan.root, blueprint)
+            report["actions"].append("built")
+        moved = _prepare(plan, release_id, back)
+        report["actions"].append("migrated")
+    except Trouble as error:
+        serving = f"Release {before} goes on as before." if before else "No release is in place."
+        report |= {"failed": True, "reason": str(error), "serving": before}
+        raise DeployError(f"Release {release_id} was not put in place: {error}\n{serving}", report) from None
+    _switch_or_go_back(plan, release_id, back, report, moved)
+    report["actions"] += [f"deleted {gone}" for gone in store.prune(plan.root, plan.keep)]
+    return report
+
+
+def rollback(plan: Plan, release_id: str | None) -> dict[str, Any]:
+    """Go back to a release that served before and return what was done; the schema stays as it is."""
+    current = store.current_id(plan.root)
+    target = _target(plan.root, release_id, current)
+    back = store.find(plan.root, current) if current and current != target.id else None
+    report: dict[str, Any] = {"changed": True, "release": target.id, "previous": current, "actions": []}
+    _switch_or_go_back(plan, target.id, back, report, set())
+    stays = store.migrations(back.path) - store.migrations(target.path) if back else set()
+    return report | {"note": _schema_note(stays)}
+
+
+def _target(root: Path, release_id: str | None, current: str | None) -> store.Release:
+    known = store.releases(root)
+    if release_id is None:
+        found = [one for one in known if one.served_at and one.id != current][:1]
+    else:
+        found = [one for one in known if one.finished_at and one.id.startswith(release_id)]
+    if len(found) != 1:
+        name = release_id or "a release that served before"
+        raise Trouble(f"There is no single finished release for: {name}. Look: atlasctl release list")
+    return found[0]
+
+
+def _prepare(plan: Plan, release_id: str, back: store.Release | None) -> set[str]:
+    """Check the configuration and migrate; return the migrations that the release before does not know."""
+    release = plan.root / "releases" / release_id
+    moved = store.migrations(release) - store.migrations(back.path) if back else set()
+    _atlas(plan, release, "check-config", CHECK_SECONDS, "it does not accept the configuration")
+    stays = f" (on the way: {', '.join(sorted(moved))}; what was done of it stays)" if moved else ""
+    _atlas(plan, release, "migrate", MIGRATE_SECONDS, f"the database could not be migrated{stays}")
+    return moved
+
+
+def _atlas(plan: Plan, release: Path, verb: str, timeout: float, complaint: str) -> None:
+    """Run a verb of the release's `atlas` as the app's user, with the settings its units have."""
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/var/lib/atlas"}
+    environment |= read_settings(plan.paths.settings) | {"ATLAS_SECRETS_DIR": str(plan.paths.secrets)}
+    command = [str(release / "bin/atlas"), verb]
+    result = run(command, timeout=timeout, env=environment, user=plan.user, cwd=Path("/"))
+    if result.code != 0:
+        said = "\n".join(f"{result.out}\n{result.err}".strip().splitlines()[-20:])
+        raise Trouble(f"{complaint} (atlas {verb}, exit code {result.code}):\n{said}")
+
+
+def _switch_or_go_back(
+    plan: Plan, release_id: str, back: store.Release | None, report: dict[str, Any], moved: set[str]
+) -> None:
+    """Activate a release, or the one before again; raises DeployError when it did not become ready."""
+    try:
+        _activate(plan, release_id)
+    except NotReadyError as error:
+        serving, ending = _go_back(plan, back)
+        note = _schema_note(moved)
+        report["actions"] += ["switched", "rolled back" if back else "stopped"]
+        report |= {"failed": True, "reason": str(error), "serving": serving, "note": note, **error.evidence}
+        text = "\n".join(filter(None, [_in_words(release_id, error), "---", ending, note]))
+        raise DeployError(text, report) from None
+    report["actions"] += ["switched", "restarted"]
+
+
+def _activate(plan: Plan, release_id: str) -> None:
+    """Switch, restart and wait; raises NotReadyError."""
+    store.switch(plan.root, release_id)
+    result = systemd.restart(plan.units, timeout=RESTART_SECONDS)
+    if result.code != 0:
+        raise NotReadyError(f"restart: {result.words}", _evidence(plan, "not asked, a unit did not start"))
+    answer = _wait(plan)
+    if answer is not None:
+        raise NotReadyError(f"not ready within {plan.ready_seconds:g} s", _evidence(plan, answer))
+    _mark_served(plan.root, release_id)
+
+
+def _go_back(plan: Plan, back: store.Release | None) -> tuple[str | None, str]:
+    """Put the previous release back in place; return the ID of what serves now, and that in words."""
+    if back is None:
+        systemd.stop(plan.units)
+        (plan.root / "current").unlink(missing_ok=True)
+        return None, "No release served before: the units are stopped. Repair the cause, then deploy again."
+    try:
+        _activate(plan, back.id)
+    except NotReadyError as error:
+        return (
+            None,
+            f"Release {back.id} is back in place, but not ready either ({error}). Next: atlasctl doctor",
+        )
+    return back.id, f"The previous release {back.id} serves again."
+
+
+def _wait(plan: Plan) -> str | None:
+    """Wait until the release serves and has done so for a while; return None, or what /ready said last."""
+    end = time.monotonic() + plan.ready_seconds
+    since: float | None = None
+    while True:
+        answer = _ready(plan)
+        states = {unit.active for unit in _units(plan).values()}
+        now = time.monotonic()
+        if answer is None and states == {"active"}:
+            since = since or now
+            if now - since >= plan.settle_seconds:
+                return None
+        else:
+            since = None
+        if "failed" in states or now >= end + (plan.settle_seconds if since else 0):
+            return answer or "200, but a unit is not active"
+        time.sleep(0.2)
+
+
+def _ready(plan: Plan) -> str | None:
+    """Ask /ready; return None when it says yes, else what it says."""
+    try:
+        answer = get(plan.ready_url, timeout=5)
+    except NoAnswerError as error:
+        return str(error)
+    return None if answer.status == 200 else f"{answer.status} {shorten(answer.body, 500)}"
+
+
+def _serves(plan: Plan) -> bool:
+    return {unit.active for unit in _units(plan).values()} == {"active"} and _ready(plan) is None
+
+
+def _units(plan: Plan) -> dict[str, systemd.Unit]:
+    """Return how the units are; nothing when systemd does not answer, which is no reason to stop halfway."""
+    try:
+        return systemd.show(plan.units)
+    except Trouble:
+        return {}
+
+
+def _evidence(plan: Plan, answer: str) -> dict[str, Any]:
+    """Collect what explains a failure: what /ready says, the units, the last lines of the failing ones."""
+    units = _units(plan)
+    suspects = [name for name, unit in units.items() if unit.active != "active"] or plan.units
+    return {
+        "ready": answer,
+        "units": {name: unit.words for name, unit in units.items()},
+        "journal": {name: systemd.journal(name) for name in suspects},
+    }
+
+
+def _in_words(release_id: str, error: NotReadyError) -> str:
+    lines = [f"Release {release_id} is not ready: {error}", f"/ready: {error.evidence['ready']}"]
+    lines += [f"{name}: {words}" for name, words in error.evidence["units"].items()]
+    for name, said in error.evidence["journal"].items():
+        lines += [f"--- last lines of {name}", *said]
+    return "\n".join(lines)
+
+
+def _schema_note(moved: set[str]) -> str:
+    if not moved:
+        return ""
+    names = ", ".join(sorted(moved))
+    return f"The database schema moved ({names}) and stays so: going back changes the code, not the database."
+
+
+def _mark_served(root: Path, release_id: str) -> None:
+    """Mark a release as one that can be gone back to."""
+    write_json(root / "releases" / release_id / "SERVED", {"at": stamp(utc_now())})

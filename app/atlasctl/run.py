@@ -1,0 +1,84 @@
+"""The one place that starts other programs."""
+
+import os
+import pwd
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from atlasctl.trouble import Trouble
+
+#: Exit codes a shell would give, for what never ran or never ended.
+NOT_FOUND = 127
+NOT_PERMITTED = 126
+TIMED_OUT = 124
+
+
+class Result(NamedTuple):
+    """What a program left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def words(self) -> str:
+        """The last line it said, on either channel: usually the reason."""
+        lines = (self.err.strip() or self.out.strip()).splitlines()
+        return lines[-1].strip() if lines else f"exit code {self.code}, without a word"
+
+
+def run(
+    argv: list[str],
+    *,
+    timeout: float,
+    env: dict[str, str] | None = None,
+    user: str | None = None,
+    cwd: Path | None = None,
+    stdin: str = "",
+) -> Result:
+    """Run `argv` to its end; a program that fails, hangs or is not there is a Result too, not an exception.
+
+    `env` replaces the environment. `user` gives up root's rights for it (ignored unless we are root).
+    After `timeout` seconds the program and all it started are killed.
+    """
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**(os.environ if env is None else env), "LC_ALL": "C.UTF-8"},
+            cwd=cwd,
+            start_new_session=True,
+            **_identity(user),
+        )
+    except FileNotFoundError:
+        return Result(NOT_FOUND, "", f"{argv[0]}: not found")
+    except OSError as error:
+        return Result(NOT_PERMITTED, "", f"{argv[0]}: {error.strerror}")
+    try:
+        out, err = process.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return Result(TIMED_OUT, "", f"{argv[0]}: no end within {timeout:g} s")
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return Result(process.returncode, out, err)
+
+
+def _identity(user: str | None) -> dict[str, Any]:
+    if user is None or os.geteuid() != 0:
+        return {}
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise Trouble(
+            f"There is no user {user!r} on this machine. The role that owns it creates it: run site.yml."
+        ) from None
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": os.getgrouplist(user, entry.pw_gid)}

@@ -1,0 +1,114 @@
+"""`atlasctl status`: a quick look for a terminal, from what is there, without changing anything."""
+
+import json
+import shutil
+import time
+from datetime import datetime
+from typing import Any
+
+from atlasctl.files import read_object
+from atlasctl.health.command import exit_code, in_words
+from atlasctl.health.page import STALE_SECONDS
+from atlasctl.health.state import State
+from atlasctl.paths import Paths
+from atlasctl.release.store import current_id
+from atlasctl.systemd import show
+from atlasctl.trouble import Trouble
+from atlasctl.web import NoAnswerError, get
+from atlasctl.words import ago, parse, utc_now
+
+UNITS = (
+    "atlas-api.service",
+    "atlas-worker.service",
+    "atlas-scheduler.timer",
+    "atlas-health.timer",
+    "nginx.service",
+)
+APP_HEALTH = "http://127.0.0.1:7444/health"
+WATCH_SECONDS = 5
+CLEAR = "\x1b[2J\x1b[H"
+
+
+def status(paths: Paths, *, as_json: bool, watch: bool) -> int:
+    """Print how it is; return 0 healthy, 1 degraded, 2 critical, down or unknown."""
+    while True:
+        look = take(paths, utc_now())
+        print(
+            (CLEAR if watch else "") + (json.dumps(look, ensure_ascii=False) if as_json else _in_words(look)),
+            flush=True,
+        )
+        if not watch:
+            return exit_code(State[look["state"]])
+        time.sleep(WATCH_SECONDS)
+
+
+def take(paths: Paths, now: datetime) -> dict[str, Any]:
+    """Collect the last report of the checks and what can be asked right now."""
+    report = read_object(paths.status_dir / "status.json")
+    checked = parse(report.get("checked_at"))
+    age = (now - checked).total_seconds() if checked else None
+    stale = age is None or age > STALE_SECONDS
+    usage = shutil.disk_usage(paths.root)
+    return {
+        "state": State.CRITICAL.name if stale else report["state"],
+        "stale": stale,
+        "checked_seconds_ago": age,
+        "report": report,
+        "units": _units(),
+        "release": current_id(paths.app_root),
+        "disk_used_percent": round(100 * usage.used / (usage.used + usage.free)),
+        "disk_free_bytes": usage.free,
+        "app": _app(),
+    }
+
+
+def _units() -> dict[str, str]:
+    try:
+        return {name: unit.words for name, unit in show(list(UNITS)).items()}
+    except Trouble as error:
+        return {"systemd": str(error)}
+
+
+def _app() -> dict[str, Any] | str:
+    """Return what the app says of itself, or why it says nothing."""
+    try:
+        answer = get(APP_HEALTH, timeout=3)
+    except NoAnswerError as error:
+        return str(error)
+    try:
+        said = json.loads(answer.body)
+    except ValueError:
+        said = None
+    return said if isinstance(said, dict) else f"answers {answer.status}"
+
+
+def _in_words(look: dict[str, Any]) -> str:
+    lines = []
+    age = look["checked_seconds_ago"]
+    if age is None:
+        lines.append(
+            "UNKNOWN: the checks never ran here. Start them: systemctl enable --now atlas-health.timer"
+        )
+    elif look["stale"]:
+        lines.append(f"UNKNOWN: the checks stopped {ago(age)} ago. Look: systemctl status atlas-health.timer")
+    if look["report"]:
+        lines.append(in_words(look["report"]))
+    lines.append("")
+    lines += [f"{name.removesuffix('.service'):22} {words}" for name, words in look["units"].items()]
+    lines.append(f"{'release':22} {look['release'] or 'none: atlasctl release list'}")
+    lines.append(
+        f"{'disk':22} {look['disk_used_percent']} % used, {look['disk_free_bytes'] / 1e9:.1f} GB free"
+    )
+    lines.append(f"{'queue':22} {_queue(look['app'])}")
+    if age is not None and not look["stale"]:
+        lines.append(f"{'checked':22} {ago(age)} ago")
+    return "\n".join(lines)
+
+
+def _queue(app: dict[str, Any] | str) -> str:
+    if isinstance(app, str):
+        return f"unknown, the app: {app}"
+    queue = app.get("queue", app.get("queue_size"))
+    if isinstance(queue, dict):
+        return ", ".join(f"{key} {value}" for key, value in queue.items())
+    return "not told by the app" if queue is None else f"{queue} waiting"

@@ -1,0 +1,76 @@
+"""What systemd says about units, and the few things we ask it to do."""
+
+from typing import NamedTuple
+
+from atlasctl.run import Result, run
+from atlasctl.trouble import Trouble
+
+PROPERTIES = ("LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "NRestarts")
+#: Unit files the owner has put out of use: nothing of ours starts them again.
+PUT_AWAY = frozenset({"disabled", "masked", "masked-runtime"})
+
+
+class Unit(NamedTuple):
+    """A unit as `systemctl show` sees it."""
+
+    name: str
+    load: str
+    enabled: str
+    active: str
+    sub: str
+    result: str
+    restarts: int
+
+    @property
+    def startable(self) -> bool:
+        """Whether the unit exists and its owner has not disabled or masked it."""
+        return self.load == "loaded" and self.enabled not in PUT_AWAY
+
+    @property
+    def words(self) -> str:
+        """Say its state: `failed (exit-code)`, `active (running)`."""
+        if self.load != "loaded":
+            return self.load
+        detail = self.result if self.active == "failed" else self.sub
+        return f"{self.active} ({detail})"
+
+
+def show(names: list[str]) -> dict[str, Unit]:
+    """Return the state of each named unit, in one call.
+
+    Raises Trouble when systemd does not answer.
+    """
+    if not names:
+        return {}
+    result = run(["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *names], timeout=10)
+    blocks = result.out.strip().split("\n\n")
+    if result.code != 0 or len(blocks) != len(names):
+        raise Trouble(f"systemd does not say how its units are: {result.words}")
+    return {name: _unit(name, block) for name, block in zip(names, blocks, strict=True)}
+
+
+def _unit(name: str, block: str) -> Unit:
+    fields = dict(line.partition("=")[::2] for line in block.splitlines())
+    load, enabled, active, sub, result, restarts = (fields.get(key, "") for key in PROPERTIES)
+    return Unit(name, load, enabled, active, sub, result, int(restarts or 0))
+
+
+def restart(names: list[str], *, timeout: float) -> Result:
+    """Restart units, also those that systemd has given up on; systemd orders them by After=."""
+    run(
+        ["systemctl", "reset-failed", "--", *names], timeout=10
+    )  # fails for units not loaded: the restart will say so
+    return run(["systemctl", "restart", "--", *names], timeout=timeout)
+
+
+def stop(names: list[str]) -> Result:
+    """Stop units."""
+    return run(["systemctl", "stop", "--", *names], timeout=100)
+
+
+def journal(unit: str, lines: int = 20) -> list[str]:
+    """Return the unit's last journal lines, without stamps."""
+    result = run(
+        ["journalctl", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={unit}"], timeout=10
+    )
+    return result.out.strip().splitlines()[-lines:]
