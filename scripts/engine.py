@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
+VENV = ROOT / ".venv"
 
 # What the sandboxes of units need inside (ProtectSystem, PrivateTmp, ...). --privileged would do too, but
 # hands the container the clock and the sysctls of this machine.

@@ -151,25 +151,30 @@ def _answers(config: Path, host: str) -> bool:
 
 def _package_index_volumes() -> list[str]:
     """Let pip inside reach its index as pip here does: same index, proxy and certificate authority."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], check=False, capture_output=True, text=True
-    )
-    settings = [
-        line.replace(":env:", "global").split("=", 1) for line in listed.stdout.splitlines() if "=" in line
-    ]
-    found = {name.split(".")[-1]: value.strip("'\"") for name, value in settings}
+    pip = [str(engine.VENV / "bin" / "python"), "-m", "pip"]
+    listed = subprocess.run([*pip, "config", "list"], check=False, capture_output=True, text=True)
+    configuration, certificate = pip_configuration(listed.stdout)
+    if not configuration:
+        return []
+    path = engine.CACHE / "pip.conf"
+    path.write_text(configuration)
+    volumes = [f"{path}:/etc/pip.conf:ro"]
+    return [*volumes, f"{Path(certificate).resolve()}:{CA_INSIDE}:ro"] if certificate else volumes
+
+
+def pip_configuration(listed: str) -> tuple[str, str]:
+    """From what `pip config list` says here, write the configuration for inside, and name the authority's file."""
+    found: dict[str, str] = {}
+    for line in listed.splitlines():
+        name, _, value = line.partition("=")
+        found.setdefault(name.rsplit(".", 1)[-1], value.strip("'\""))
     # An index in a directory of this machine cannot be reached from inside.
-    remote = {name: value for name, value in found.items() if name in PIP_SETTINGS and "file:" not in value}
-    volumes = []
-    if certificate := found.get("cert"):
-        remote["cert"] = CA_INSIDE
-        volumes.append(f"{Path(certificate).resolve()}:{CA_INSIDE}:ro")
-    if remote:
-        configuration = engine.CACHE / "pip.conf"
-        lines = "".join(f"{name} = {value}\n" for name, value in sorted(remote.items()))
-        configuration.write_text(f"[global]\n{lines}")
-        volumes.append(f"{configuration}:/etc/pip.conf:ro")
-    return volumes
+    wanted = {name: found[name] for name in PIP_SETTINGS if "file:" not in found.get(name, "file:")}
+    certificate = found.get("cert", "")
+    if certificate:
+        wanted["cert"] = CA_INSIDE
+    lines = "".join(f"{name} = {value}\n" for name, value in sorted(wanted.items()))
+    return (f"[global]\n{lines}" if lines else ""), certificate
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""Resolve requirements/*.in into *.txt: every package with its version and its hashes, for every Python we run on."""
+"""Resolve requirements/*.in into *.txt: every package with its version and hashes, for every Python."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ OPTIONS = (
     "--no-emit-index-url",
     "--no-header",
 )
-# The tools share an environment with the app, so they take its versions. Of `ansible` only the wheel is wanted.
+# The tools share an environment with the app, so they take its versions; of `ansible` only the wheel matters.
 EXTRA = {"app": [], "dev": ["--constraint=requirements/app.txt"], "collections": ["--no-deps"]}
 
 
 def main() -> None:
     """Resolve each file anew, to the newest versions its ranges allow."""
     for name, extra in EXTRA.items():
-        files = [f"--output-file=requirements/{name}.txt", f"requirements/{name}.in"]
-        subprocess.run(
-            [UV, "pip", "compile", "--quiet", *OPTIONS, *extra, *files], cwd=engine.ROOT, check=True
-        )
+        command = [UV, "pip", "compile", "--quiet", *OPTIONS, *extra]
+        command += [f"--output-file=requirements/{name}.txt", f"requirements/{name}.in"]
+        subprocess.run(command, cwd=engine.ROOT, check=True)
 
 
 if __name__ == "__main__":

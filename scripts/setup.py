@@ -17,7 +17,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - this is what an older Python say
         f"Atlas needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: make PYTHON=python3.12"
     )
 
-VENV = engine.ROOT / ".venv"
+VENV = engine.VENV
 PYTHON = VENV / "bin" / "python"
 REQUIREMENTS = engine.ROOT / "requirements"
 STAMP = VENV / "requirements.sha256"
@@ -64,7 +64,7 @@ def make_venv() -> None:
     print("Making .venv with the pinned tools: a minute or two.", flush=True)
     if not PYTHON.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
-    pip = [str(PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
+    pip = [str(PYTHON), "-m", "pip", "-qq", "--disable-pip-version-check", "--no-input"]
     requirements = REQUIREMENTS / "dev.txt"
     subprocess.run([*pip, "install", "--require-hashes", "--requirement", requirements], check=True)
     _unpack_collections(pip)

@@ -31,7 +31,7 @@ TEST_PACKAGES = {"/usr/lib/postgresql": "postgresql", "/usr/bin/chromium": "chro
 
 @dataclass(frozen=True)
 class Check:
-    """A command that ends with 0 when all is well; `junit` is where it counts its tests, when it has several."""
+    """A command that ends with 0 when all is well; `junit` is where it counts its tests, if it has many."""
 
     name: str
     command: list[str]
