@@ -163,9 +163,9 @@ def _package_index_volumes() -> list[str]:
 
 
 def pip_configuration(listed: str) -> tuple[str, str]:
-    """From what `pip config list` says here, write the configuration for inside, and name the authority's file."""
+    """Turn what `pip config list` says here into the configuration for inside and the authority's file."""
     found: dict[str, str] = {}
-    for line in listed.splitlines():
+    for line in listed.splitlines():  # :env:.cert='...': what the environment says comes first, and wins
         name, _, value = line.partition("=")
         found.setdefault(name.rsplit(".", 1)[-1], value.strip("'\""))
     # An index in a directory of this machine cannot be reached from inside.
