@@ -148,6 +148,15 @@ workers = sa.Table(
     sa.Column("processed", BigId, nullable=False, server_default="0"),
 )
 
+#: What workers have counted, summed over all of them for ever: see `atlas.telemetry.tally`.
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("label", Text, primary_key=True),
+    sa.Column("value", sa.Double, nullable=False),
+)
+
 users = sa.Table(
     "users",
     metadata,

@@ -1,0 +1,30 @@
+"""Who may use Atlas: users and their passwords, sessions, API tokens, and a record of what they did.
+
+Secrets are kept as hashes only: passwords as argon2id, the random tokens of sessions and programs as SHA-256.
+"""
+
+from atlas.accounts.journal import audit
+from atlas.accounts.logins import TooManyAttempts, login
+from atlas.accounts.sessions import Session, end_sessions, logout, session, touch
+from atlas.accounts.tokens import TokenRow, check_token, create_token, list_tokens, revoke_token
+from atlas.accounts.users import User, ensure_owner, find_user, set_password
+
+__all__ = [
+    "Session",
+    "TokenRow",
+    "TooManyAttempts",
+    "User",
+    "audit",
+    "check_token",
+    "create_token",
+    "end_sessions",
+    "ensure_owner",
+    "find_user",
+    "list_tokens",
+    "login",
+    "logout",
+    "revoke_token",
+    "session",
+    "set_password",
+    "touch",
+]

@@ -1,0 +1,98 @@
+"""Sessions: rows on our side, a random token in the visitor's cookie. Deleted here is logged out there."""
+
+import datetime as dt
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from atlas.accounts.journal import audit
+from atlas.database.tables import sessions, users
+
+#: A session in use is prolonged when it was not for this long, so that not every request writes.
+TOUCH_AFTER = dt.timedelta(hours=1)
+
+#: What is kept of the browser's own description (characters).
+AGENT_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A valid session. When `is_due` the caller prolongs it with `touch`, in a transaction that may write."""
+
+    user_id: int
+    user_name: str
+    token_sha256: str
+    created_at: dt.datetime
+    expires_at: dt.datetime
+    is_due: bool
+
+
+def digest(token: str) -> str:
+    """Return what is stored of a random token: a plain hash will do, as nobody can guess 256 bits."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def start(conn: Connection, user_id: int, *, now: dt.datetime, days: float, address: str, agent: str) -> str:
+    """Begin a session and return its token; clear away those that ran out."""
+    conn.execute(sessions.delete().where(sessions.c.expires_at <= now))
+    token = secrets.token_urlsafe(32)
+    row = {
+        "token_sha256": digest(token),
+        "user_id": user_id,
+        "created_at": now,
+        "seen_at": now,
+        "expires_at": now + dt.timedelta(days=days),
+        "address": address[:AGENT_LENGTH],
+        "agent": agent[:AGENT_LENGTH],
+    }
+    conn.execute(sessions.insert().values(row))
+    return token
+
+
+def session(conn: Connection, token: str, now: dt.datetime) -> Session | None:
+    """Return the session of a cookie, None when it is nobody's or ran out. Writes nothing."""
+    found = conn.execute(
+        sa.select(sessions, users.c.name)
+        .join_from(sessions, users)
+        .where(sessions.c.token_sha256 == digest(token), sessions.c.expires_at > now)
+    ).one_or_none()
+    if found is None:
+        return None
+    return Session(
+        user_id=found.user_id,
+        user_name=found.name,
+        token_sha256=found.token_sha256,
+        created_at=found.created_at,
+        expires_at=found.expires_at,
+        is_due=now - found.seen_at >= TOUCH_AFTER,
+    )
+
+
+def touch(conn: Connection, found: Session, *, now: dt.datetime, days: float) -> None:
+    """Let a session last `days` from now."""
+    conn.execute(
+        sessions.update()
+        .where(sessions.c.token_sha256 == found.token_sha256)
+        .values(seen_at=now, expires_at=now + dt.timedelta(days=days))
+    )
+
+
+def logout(conn: Connection, token: str, now: dt.datetime) -> None:
+    """End the session of a cookie; no matter if there is none."""
+    found = session(conn, token, now)
+    if found is not None:
+        discard(conn, token)
+        audit(conn, found.user_name, "logout", None, now)
+
+
+def discard(conn: Connection, token: str) -> None:
+    """Forget a session without a word about it."""
+    conn.execute(sessions.delete().where(sessions.c.token_sha256 == digest(token)))
+
+
+def end_sessions(conn: Connection, user_id: int) -> int:
+    """Log a user out everywhere; return from how many sessions."""
+    return conn.execute(sessions.delete().where(sessions.c.user_id == user_id)).rowcount

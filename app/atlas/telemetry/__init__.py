@@ -1,0 +1,1 @@
+"""What Atlas tells about itself: logs, metrics, and word to the service manager."""
