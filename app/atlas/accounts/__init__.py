@@ -5,21 +5,35 @@ Secrets are kept as hashes only: passwords as argon2id, the random tokens of ses
 
 from atlas.accounts.journal import audit
 from atlas.accounts.logins import TooManyAttempts, login
-from atlas.accounts.sessions import Session, end_sessions, logout, session, touch
+from atlas.accounts.sessions import (
+    Session,
+    SessionRow,
+    digest,
+    end_session,
+    end_sessions,
+    list_sessions,
+    logout,
+    session,
+    touch,
+)
 from atlas.accounts.tokens import TokenRow, check_token, create_token, list_tokens, revoke_token
 from atlas.accounts.users import User, ensure_owner, find_user, set_password
 
 __all__ = [
     "Session",
+    "SessionRow",
     "TokenRow",
     "TooManyAttempts",
     "User",
     "audit",
     "check_token",
     "create_token",
+    "digest",
+    "end_session",
     "end_sessions",
     "ensure_owner",
     "find_user",
+    "list_sessions",
     "list_tokens",
     "login",
     "logout",

@@ -30,6 +30,17 @@ class Session:
     is_due: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """What its owner is shown of a session."""
+
+    token_sha256: str
+    created_at: dt.datetime
+    seen_at: dt.datetime
+    address: str
+    agent: str
+
+
 def digest(token: str) -> str:
     """Return what is stored of a random token: a plain hash will do, as nobody can guess 256 bits."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
@@ -91,6 +102,28 @@ def logout(conn: Connection, token: str, now: dt.datetime) -> None:
 def discard(conn: Connection, token: str) -> None:
     """Forget a session without a word about it."""
     conn.execute(sessions.delete().where(sessions.c.token_sha256 == digest(token)))
+
+
+def list_sessions(conn: Connection, user_id: int, now: dt.datetime) -> list[SessionRow]:
+    """Return a user's valid sessions, the one used last first."""
+    query = sa.select(
+        sessions.c.token_sha256,
+        sessions.c.created_at,
+        sessions.c.seen_at,
+        sessions.c.address,
+        sessions.c.agent,
+    ).where(sessions.c.user_id == user_id, sessions.c.expires_at > now)
+    found = conn.execute(query.order_by(sessions.c.seen_at.desc(), sessions.c.token_sha256))
+    return [SessionRow(**row._mapping) for row in found]
+
+
+def end_session(conn: Connection, user_id: int, token_sha256: str, now: dt.datetime, *, actor: str) -> bool:
+    """End one of a user's sessions from afar; return False when there is none of that hash."""
+    mine = (sessions.c.user_id == user_id) & (sessions.c.token_sha256 == token_sha256)
+    if conn.execute(sessions.delete().where(mine)).rowcount == 0:
+        return False
+    audit(conn, actor, "session.end", None, now)
+    return True
 
 
 def end_sessions(conn: Connection, user_id: int) -> int:
