@@ -66,6 +66,12 @@ def newest() -> str:
     return revision
 
 
+def older() -> frozenset[str]:
+    """Return the revisions that are too old for this release."""
+    scripts = ScriptDirectory.from_config(_config(None))
+    return frozenset(script.revision for script in scripts.walk_revisions()) - {newest()}
+
+
 def _config(conn: Connection | None) -> Config:
     config = Config()
     config.set_main_option("script_location", "atlas.database:migrations")
