@@ -5,7 +5,7 @@ BIN := .venv/bin
 export HTTPS_PORT HTTP_PORT SSH_PORT SUITE DATA
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell token test test-fast test-long bench lint format pins setup
+.PHONY: help up down status logs shell token test test-fast test-long bench lint format docs pins setup
 
 help: ## list the verbs
 	@echo "Atlas: make VERB"
@@ -46,6 +46,9 @@ lint: setup ## run every linter and type checker
 
 format: setup ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format
+
+docs: setup ## write docs/configuration.md from the argument specs
+	@$(BIN)/python scripts/docs.py
 
 pins: setup ## resolve requirements/*.in anew into pinned, hashed *.txt
 	@$(BIN)/python scripts/pins.py
