@@ -21,7 +21,7 @@ HEAD = """# Configuration
 <!-- Written by `make docs` from the roles' argument specs and the app's settings. -->
 
 Variables of the playbook belong into `group_vars/` of an inventory; what several roles share stands, with its
-default, in `group_vars/all/`. A wrong value, or a name no role knows, stops the play before it changes anything.
+default, in `group_vars/all/`. A wrong value, or a name no role knows, stops the play before anything changes.
 """
 
 
@@ -91,15 +91,15 @@ def settings() -> str:
     lines = [
         "## The app",
         "",
-        "The app reads `ATLAS_*` from its environment and a `.env` file, secrets also from files named like the option.",
-        "On a machine the playbook writes them; what no variable covers goes into `atlas_settings`. `atlas check-config`",
-        "says what is wrong.",
+        "The app reads `ATLAS_*` from its environment and a `.env` file, secrets also from files named like the",
+        "option. On a machine the playbook writes them; what no variable covers goes into `atlas_settings`.",
+        "`atlas check-config` says what is wrong.",
         "",
         "| setting | default | what it is |",
         "|---|---|---|",
     ]
     for name, field in Settings.model_fields.items():
-        default = {None: "(none)", "": "(empty)"}.get(field.default, field.default)
+        default = {"None": "(none)", "": "(empty)"}.get(str(field.default), field.default)
         lines.append(f"| `{PREFIX}{name.upper()}` | `{default}` | {cell(field.description or '')} |")
     return "\n".join([*lines, ""])
 
