@@ -81,7 +81,7 @@ def ensure(container_engine: engine.Engine, suite: str) -> str:
 
 def _build(container_engine: engine.Engine, suite: str, image: str) -> None:
     finish = [
-        f"chroot $1 apt-get install --yes --download-only --no-install-recommends {' '.join(DOWNLOADED)}",
+        f"chroot $1 apt-get -qq install --yes --download-only --no-install-recommends {' '.join(DOWNLOADED)}",
         "rm $1/etc/ssh/ssh_host_*",
         f"printf %s {shlex.quote(HOST_KEYS)} > $1/etc/systemd/system/ssh-host-keys.service",
         "chroot $1 systemctl enable ssh-host-keys.service",

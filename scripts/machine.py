@@ -169,7 +169,7 @@ def pip_configuration(listed: str) -> tuple[str, str]:
         name, _, value = line.partition("=")
         found.setdefault(name.rsplit(".", 1)[-1], value.strip("'\""))
     # An index in a directory of this machine cannot be reached from inside.
-    wanted = {name: found[name] for name in PIP_SETTINGS if "file:" not in found.get(name, "file:")}
+    wanted = {name: found[name] for name in PIP_SETTINGS if name in found and "file:" not in found[name]}
     certificate = found.get("cert", "")
     if certificate:
         wanted["cert"] = CA_INSIDE
