@@ -19,8 +19,7 @@ from atlasctl.paths import Paths
 from atlasctl.release import store
 from atlasctl.release.settings import read_settings
 from atlasctl.run import NOT_FOUND, run
-from atlasctl.status import UNITS
-from atlasctl.systemd import Unit, show
+from atlasctl.systemd import Unit, ours, show
 from atlasctl.trouble import Trouble
 from atlasctl.words import ago, parse, utc_now
 
@@ -77,11 +76,9 @@ def examine(paths: Paths, now: datetime) -> list[Finding]:
 
 
 def _units(scene: Scene) -> Iterator[Finding]:
-    needed = {name for one in scene.definitions for name in one.units}
-    optional = set(UNITS) - needed  # which of them belong here depends on the machine's roles
-    for unit in show(sorted(needed | optional)).values():
-        if unit.name in needed or unit.load != "not-found":
-            yield from _unit(unit)
+    watched = {name for one in scene.definitions for name in one.units}
+    for unit in show(sorted({*watched, *ours(), "atlas-health.timer"})).values():
+        yield from _unit(unit)
 
 
 def _unit(unit: Unit) -> Iterator[Finding]:

@@ -12,18 +12,11 @@ from atlasctl.health.page import STALE_SECONDS
 from atlasctl.health.state import State
 from atlasctl.paths import Paths
 from atlasctl.release.store import current_id
-from atlasctl.systemd import show
+from atlasctl.systemd import ours, show
 from atlasctl.trouble import Trouble
 from atlasctl.web import NoAnswerError, get
 from atlasctl.words import ago, parse, utc_now
 
-UNITS = (
-    "atlas-api.service",
-    "atlas-worker.service",
-    "atlas-scheduler.timer",
-    "atlas-health.timer",
-    "nginx.service",
-)
 APP_HEALTH = "http://127.0.0.1:7444/health"
 WATCH_SECONDS = 5
 CLEAR = "\x1b[2J\x1b[H"
@@ -63,10 +56,12 @@ def take(paths: Paths, now: datetime) -> dict[str, Any]:
 
 
 def _units() -> dict[str, str]:
+    """Return the units that should run, in words; those a timer starts and ends are left out."""
     try:
-        return {name: unit.words for name, unit in show(list(UNITS)).items()}
+        units = show([*ours(), "nginx.service"]).values()
     except Trouble as error:
         return {"systemd": str(error)}
+    return {one.name: one.words for one in units if one.enabled == "enabled" or one.load == "masked"}
 
 
 def _app() -> dict[str, Any] | str:

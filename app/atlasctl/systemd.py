@@ -55,6 +55,15 @@ def _unit(name: str, block: str) -> Unit:
     return Unit(name, load, enabled, active, sub, result, int(restarts or 0))
 
 
+def ours() -> list[str]:
+    """Return the names of all units of ours that are installed here, whatever they are doing."""
+    result = run(["systemctl", "list-unit-files", "--no-legend", "--plain", "atlas-*"], timeout=10)
+    if result.code not in (0, 1):  # newer systemctl: 1 when there is none
+        raise Trouble(f"systemd does not say which units there are: {result.words}")
+    names = [line.split()[0] for line in result.out.splitlines() if line.strip()]
+    return sorted(name for name in names if "@." not in name)
+
+
 def restart(names: list[str], *, timeout: float) -> Result:
     """Restart units, also those that systemd has given up on; systemd orders them by After=."""
     run(

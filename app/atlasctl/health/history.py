@@ -65,9 +65,9 @@ def _remembered(known: object) -> tuple[State | None, datetime, int]:
     if not isinstance(known, dict):
         return nothing
     since, streak = parse(known.get("since")), known.get("streak", 0)
-    if known.get("state") not in State.__members__ or since is None or not isinstance(streak, int):
+    if str(known.get("state")) not in State.__members__ or since is None or not isinstance(streak, int):
         return nothing
-    return State[known["state"]], since, streak
+    return State[str(known["state"])], since, streak
 
 
 def advance(

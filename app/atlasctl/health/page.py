@@ -12,9 +12,9 @@ from atlasctl.words import ago, clock, day, parse, shorten, stamp
 
 STALE_SECONDS = 180
 #: More than a phone shows; with these limits the page stays below 15 KB whatever the checks say.
-SHOWN_BAD = 12
-SHOWN_GOOD = 40
-SHOWN_NEWS = 8
+SHOWN_BAD = 10
+SHOWN_GOOD = 24
+SHOWN_NEWS = 4
 
 WORDS = {
     State.HEALTHY: ("Yes", "Everything works."),
@@ -53,7 +53,7 @@ def full(report: dict[str, Any]) -> str:
         f"<small>So since {_time(report['since'], now)}.</small></p>",
         _freshness(now),
         _section("What is wrong", [_bad(check, now) for check in bad], SHOWN_BAD),
-        _section("On hold", [f"<li>{_text(note)}</li>" for note in report["notes"]], SHOWN_NEWS),
+        _section("On hold", [f"<li>{_text(note, 120)}</li>" for note in report["notes"]], SHOWN_NEWS),
         _section("What is fine", [_good(check) for check in good], SHOWN_GOOD),
         _section("Restarted", [_event(event, now) for event in reversed(report["restarts"])], SHOWN_NEWS),
         _section(
@@ -142,5 +142,5 @@ def _time(text: str, now: datetime) -> str:
     return f'<time datetime="{text}">{clock(moment)}</time>, {before} before the check'
 
 
-def _text(text: str, length: int = 200) -> str:
+def _text(text: str, length: int) -> str:
     return html.escape(shorten(text, length))

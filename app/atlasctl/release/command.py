@@ -1,6 +1,7 @@
 """`atlasctl release`: deploy, list, rollback, prune."""
 
 import json
+import signal
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -28,6 +29,8 @@ def release(paths: Paths, asked: Namespace) -> int:
 def _change(paths: Paths, root: Path, asked: Namespace) -> int:
     from atlasctl.release.deploy import DeployError, Plan, deploy, rollback
 
+    for stop in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C: a half-done switch is taken back
+        signal.signal(stop, signal.default_int_handler)
     plan = Plan(
         paths=paths,
         root=root,

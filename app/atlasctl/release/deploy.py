@@ -1,6 +1,7 @@
 """Putting a release in place: build, check, migrate, switch, restart, wait until ready; else go back."""
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,23 +59,26 @@ def deploy(plan: Plan, source: Path, python: str) -> dict[str, Any]:
     blueprint = identify(source, python)
     release_id = blueprint.id
     before = store.current_id(plan.root)
-    back = store.previous(plan.root, release_id)
-    report: dict[str, Any] = {"changed": True, "release": release_id, "previous": before, "actions": []}
     built = store.find(plan.root, release_id)
+    again = built is not None and built.served_at != "" and before == release_id
+    back = built if again else store.previous(plan.root, release_id)
+    report: dict[str, Any] = {"changed": True, "release": release_id, "previous": before, "actions": []}
     if before == release_id and built and _serves(plan):
         if not built.served_at:
             _mark_served(plan.root, release_id)
         return report | {"changed": False}
     try:
         if built is None:
+            _say(f"building {release_id}: the first one takes a minute or two")
             build(plan.paths, plan.root, blueprint)
             report["actions"].append("built")
         moved = _prepare(plan, release_id, back)
         report["actions"].append("migrated")
     except Trouble as error:
-        serving = f"Release {before} goes on as before." if before else "No release is in place."
-        report |= {"failed": True, "reason": str(error), "serving": before}
-        raise DeployError(f"Release {release_id} was not put in place: {error}\n{serving}", report) from None
+        stays = before if before and store.find(plan.root, before) else None
+        ending = f"Release {stays} goes on as before." if stays else "No release is in place."
+        report |= {"failed": True, "reason": str(error), "serving": stays}
+        raise DeployError(f"Release {release_id} was not put in place: {error}\n{ending}", report) from None
     _switch_or_go_back(plan, release_id, back, report, moved)
     report["actions"] += [f"deleted {gone}" for gone in store.prune(plan.root, plan.keep)]
     return report
@@ -107,6 +111,7 @@ def _prepare(plan: Plan, release_id: str, back: store.Release | None) -> set[str
     """Check the configuration and migrate; return the migrations that the release before does not know."""
     release = plan.root / "releases" / release_id
     moved = store.migrations(release) - store.migrations(back.path) if back else set()
+    _say("checking the configuration and migrating the database")
     _atlas(plan, release, "check-config", CHECK_SECONDS, "it does not accept the configuration")
     stays = f" (on the way: {', '.join(sorted(moved))}; what was done of it stays)" if moved else ""
     _atlas(plan, release, "migrate", MIGRATE_SECONDS, f"the database could not be migrated{stays}")
@@ -131,9 +136,9 @@ def _switch_or_go_back(
     try:
         _activate(plan, release_id)
     except NotReadyError as error:
-        serving, ending = _go_back(plan, back)
+        serving, ending = _go_back(plan, release_id, back)
         note = _schema_note(moved)
-        report["actions"] += ["switched", "rolled back" if back else "stopped"]
+        report["actions"] += ["switched", "rolled back" if serving else "not ready"]
         report |= {"failed": True, "reason": str(error), "serving": serving, "note": note, **error.evidence}
         text = "\n".join(filter(None, [_in_words(release_id, error), "---", ending, note]))
         raise DeployError(text, report) from None
@@ -142,18 +147,22 @@ def _switch_or_go_back(
 
 def _activate(plan: Plan, release_id: str) -> None:
     """Switch, restart and wait; raises NotReadyError."""
+    _say(f"switching to {release_id}, then waiting until it is ready")
     store.switch(plan.root, release_id)
-    result = systemd.restart(plan.units, timeout=RESTART_SECONDS)
-    if result.code != 0:
-        raise NotReadyError(f"restart: {result.words}", _evidence(plan, "not asked, a unit did not start"))
-    answer = _wait(plan)
-    if answer is not None:
-        raise NotReadyError(f"not ready within {plan.ready_seconds:g} s", _evidence(plan, answer))
+    try:
+        result = systemd.restart(plan.units, timeout=RESTART_SECONDS)
+        if result.code != 0:
+            raise NotReadyError(result.words, _evidence(plan, "not asked, because a unit did not start"))
+        _wait(plan)
+    except KeyboardInterrupt:
+        raise NotReadyError("interrupted", _evidence(plan, "not waited for")) from None
     _mark_served(plan.root, release_id)
 
 
-def _go_back(plan: Plan, back: store.Release | None) -> tuple[str | None, str]:
+def _go_back(plan: Plan, failed: str, back: store.Release | None) -> tuple[str | None, str]:
     """Put the previous release back in place; return the ID of what serves now, and that in words."""
+    if back and back.id == failed:
+        return None, "This very release served before, so look for the cause elsewhere: atlasctl doctor"
     if back is None:
         systemd.stop(plan.units)
         (plan.root / "current").unlink(missing_ok=True)
@@ -168,8 +177,8 @@ def _go_back(plan: Plan, back: store.Release | None) -> tuple[str | None, str]:
     return back.id, f"The previous release {back.id} serves again."
 
 
-def _wait(plan: Plan) -> str | None:
-    """Wait until the release serves and has done so for a while; return None, or what /ready said last."""
+def _wait(plan: Plan) -> None:
+    """Wait until the release serves and has done so for a while; raises NotReadyError."""
     end = time.monotonic() + plan.ready_seconds
     since: float | None = None
     while True:
@@ -179,11 +188,13 @@ def _wait(plan: Plan) -> str | None:
         if answer is None and states == {"active"}:
             since = since or now
             if now - since >= plan.settle_seconds:
-                return None
+                return
         else:
             since = None
-        if "failed" in states or now >= end + (plan.settle_seconds if since else 0):
-            return answer or "200, but a unit is not active"
+        if "failed" in states:
+            raise NotReadyError("a unit has failed", _evidence(plan, answer or "200"))
+        if now >= end + (plan.settle_seconds if since else 0):
+            raise NotReadyError(f"not within {plan.ready_seconds:g} s", _evidence(plan, answer or "200"))
         time.sleep(0.2)
 
 
@@ -220,7 +231,7 @@ def _evidence(plan: Plan, answer: str) -> dict[str, Any]:
 
 
 def _in_words(release_id: str, error: NotReadyError) -> str:
-    lines = [f"Release {release_id} is not ready: {error}", f"/ready: {error.evidence['ready']}"]
+    lines = [f"Release {release_id} did not become ready: {error}", f"/ready: {error.evidence['ready']}"]
     lines += [f"{name}: {words}" for name, words in error.evidence["units"].items()]
     for name, said in error.evidence["journal"].items():
         lines += [f"--- last lines of {name}", *said]
@@ -232,6 +243,12 @@ def _schema_note(moved: set[str]) -> str:
         return ""
     names = ", ".join(sorted(moved))
     return f"The database schema moved ({names}) and stays so: going back changes the code, not the database."
+
+
+def _say(text: str) -> None:
+    """Tell a person at a terminal what goes on; programs get the report."""
+    if sys.stderr.isatty():
+        print(f"… {text}", file=sys.stderr)
 
 
 def _mark_served(root: Path, release_id: str) -> None:
