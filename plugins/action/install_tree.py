@@ -103,19 +103,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 )
             root = Path(self._find_needle("", given["path"]))
             render = boolean(given.get("render", True))
-            under = given.get("under", "")
             for file in _files(root):
-                name = str(file.relative_to(root if root.is_dir() else root.parent))
+                inside = str(file.relative_to(root)) if root.is_dir() else ""
+                name = os.path.join(given.get("to", "" if root.is_dir() else root.name), inside)
                 rendered = render and name.endswith(".j2")
-                sources[_below(dest, os.path.join(under, name.removesuffix(".j2") if rendered else name))] = (
-                    file,
-                    rendered,
-                )
+                sources[_below(dest, name.removesuffix(".j2") if rendered else name)] = (file, rendered)
         return sources
 
     def _contents(self, sources: dict[str, tuple[Path, bool]], task_vars: dict[str, Any]) -> dict[str, bytes]:
         variables = task_vars.copy()
-        templar = self._templar.copy_with_new_env(available_variables=variables)
+        # What templates share stands in the role's templates/, as `{% include %}` expects.
+        places = [os.path.join(place, "templates") for place in task_vars.get("ansible_search_path", [])]
+        templar = self._templar.copy_with_new_env(searchpath=places, available_variables=variables)
         contents: dict[str, bytes] = {}
         for path, (file, rendered) in sources.items():
             if not rendered:

@@ -206,7 +206,7 @@ class _Planner:
         self.replaced: set[str] = set()
 
     def look(self, path: str) -> State:
-        """Look at `path`, but not through a link that is about to become a directory."""
+        """Look at `path`, but not through what is about to become a directory."""
         if any(path.startswith(f"{parent}/") for parent in self.replaced):
             return ABSENT
         return look(path)
@@ -216,12 +216,14 @@ class _Planner:
         if before.kind == "special":
             raise TreeError(f"{path} is a device, socket or pipe; remove it by hand if it is not needed")
         if before.kind == "directory" and after.kind == "file":
-            raise TreeError(f"{path} is a directory, but the tree has a file there; move it away")
-        if before.kind == "file" and after.kind == "directory":
+            if not self.exclusive(path):
+                raise TreeError(f"{path} is a directory, but the tree has a file there; move it away")
+            self.empty(path)
+        if before.kind == "file" and after.kind == "directory" and not self.exclusive(path):
             raise TreeError(f"{path} is a file, but the tree has a directory there; move it away")
         if before.same(after):
             return
-        if before.kind == "link" and after.kind == "directory":
+        if after.kind == "directory" and before.kind != "directory":
             self.replaced.add(path)
         self.changes[path] = Change(path, before, after, secret)
 
@@ -264,9 +266,16 @@ class _Planner:
         if before.kind == "special":
             raise TreeError(f"{path} is a device, socket or pipe; remove it by hand")
         if before.kind == "directory":
-            for name in sorted(os.listdir(path)):
-                self.remove(os.path.join(path, name))
+            self.empty(path)
         self.changes[path] = Change(path, before, ABSENT, secret=True)  # whose it was is not known
+
+    def empty(self, directory: str) -> None:
+        for name in sorted(os.listdir(directory)):
+            self.remove(os.path.join(directory, name))
+
+    def exclusive(self, path: str) -> bool:
+        """Say whether the tree alone says what is there."""
+        return any(path.startswith(f"{directory}/") for directory in self.tree.exclusive)
 
     def strangers(self, directory: str, known: set[str]) -> None:
         """Remove what lies in an exclusive directory and is not of the tree."""

@@ -22,8 +22,8 @@ options:
     description:
       - Where the tree is on the controller. The role's C(tree) directory by default. A list joins several; a
         later one wins.
-      - An element is a directory, or a dictionary with C(path) (a directory or a file), C(under) (where it goes
-        below O(dest)) and C(render) (V(false) leaves C(*.j2) alone).
+      - An element is a directory or file, or a dictionary with C(path), C(to) (where the directory's contents
+        go below O(dest), or what the file is called there) and C(render) (V(false) leaves C(*.j2) alone).
       - A relative path is looked for in the role, then beside the playbook.
     type: list
     elements: raw
@@ -95,7 +95,7 @@ options:
     elements: str
     default: []
   exclusive:
-    description: Directories in which everything that is not of the tree is removed.
+    description: Directories in which everything is as the tree says, and what is not of the tree is removed.
     type: list
     elements: str
     default: []

@@ -148,6 +148,20 @@ def test_absent_and_exclusive(dest, journal):
     assert install(wanted, journal=journal).changes == []
 
 
+def test_in_an_exclusive_directory_a_file_and_a_directory_may_change_places(dest, journal):
+    (dest / "mine/one/deep").mkdir(parents=True)
+    (dest / "mine/one/deep/file").write_text("old")
+    (dest / "mine/two").write_text("old")
+    before = snapshot(dest)
+    wanted = tree(dest, {"mine/one": "1", "mine/two/deep": "2"}, exclusive=["mine"])
+    with pytest.raises(TreeError, match="unknown directive"):
+        install(wanted, journal=journal, validate=refusing())
+    assert {path: state.kind for path, state in snapshot(dest).items()} == {
+        path: state.kind for path, state in before.items()
+    }
+    assert (dest / "mine/one/deep/file").read_text() == "old"
+
+
 def refusing(words="line 3: unknown directive"):
     return [[sys.executable, "-c", f"import sys; print({words!r}); sys.exit(1)"]]
 

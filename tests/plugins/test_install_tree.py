@@ -186,12 +186,12 @@ def test_several_sources_and_what_is_listed_as_absent(role):
     source = role.home / "source"
     (source / "pkg").mkdir(parents=True)
     (source / "pkg/page.html.j2").write_text("{{ left alone }}")
-    (role.home / "pins.txt").write_text("pins")
+    (role.home / "pins-0.txt").write_text("pins")
     role.options = {
         "src": [
             "tree",
-            {"path": str(source), "under": "app", "render": False},
-            {"path": str(role.home / "pins.txt"), "under": "app"},
+            {"path": str(source), "to": "app", "render": False},
+            {"path": str(role.home / "pins-0.txt"), "to": "app/pins.txt"},
         ],
         "absent": ["two"],
     }
@@ -206,7 +206,7 @@ def test_slips_of_the_pen(role):
         "four octal digits": {"mode": "rw"},
         "is not below": {"absent": ["../outside"]},
         "Unsupported parameters": {"source": "x"},
-        "path, under and render": {"src": [{"path": "tree", "udner": "x"}]},
+        "path, to and render": {"src": [{"path": "tree", "ot": "x"}]},
     }
     role.write("one", "1")
     results, _ = role.play_each(list(slips.values()))

@@ -1,0 +1,179 @@
+"""Keep systemd units running, many in one call."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: keep_running
+short_description: Keep systemd units running, many in one call
+description:
+  - Whatever became of a unit, afterwards it is unmasked, enabled, started, and what systemd has loaded is what
+    stands on disk. All units are looked at in one call of C(systemctl); nothing is done when nothing is wrong.
+  - A unit is restarted when it started before one of O(reads), or its own unit file in C(/etc), was last written. Unlike a
+    handler that cannot be forgotten by a play that stops between the two.
+  - Supports check mode; units that are not there yet would be started.
+options:
+  units:
+    description: Full names, such as C(nginx.service) or C(atlas-health.timer).
+    type: list
+    elements: str
+    required: true
+  reads:
+    description: Files the units read when they start, and only then.
+    type: list
+    elements: path
+    default: []
+author: Atlas
+attributes:
+  check_mode: {support: full, description: Says what would be done.}
+"""
+
+EXAMPLES = r"""
+- name: Keep the app running
+  keep_running:
+    units: [atlas-api.service, atlas-worker.service, atlas-scheduler.timer]
+    reads: [/etc/atlas/atlas.env]
+"""
+
+RETURN = r"""
+healed:
+  description: What was done to which unit.
+  returned: always
+  type: dict
+  sample: {nginx.service: [unmasked, started]}
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+from ansible.module_utils.basic import AnsibleModule
+
+PROPERTIES = (
+    "LoadState",
+    "UnitFileState",
+    "ActiveState",
+    "NeedDaemonReload",
+    "FragmentPath",
+    "ActiveEnterTimestampMonotonic",
+)
+MISSING = ("not-found", "bad-setting", "error")
+JOURNAL_LINES = "15"
+
+
+class SystemdError(Exception):
+    """A unit cannot be kept running; the message says why."""
+
+
+Run = Callable[[list[str]], tuple[int, str, str]]
+Units = dict[str, dict[str, str]]
+
+
+def main() -> None:
+    """Read the parameters, do the work."""
+    module = AnsibleModule(
+        argument_spec={
+            "units": {"type": "list", "elements": "str", "required": True},
+            "reads": {"type": "list", "elements": "path", "default": []},
+        },
+        supports_check_mode=True,
+    )
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        code, out, err = module.run_command(command)
+        return int(code), str(out), str(err)
+
+    names = module.params["units"]
+    try:
+        healed = keep_running(run, names, module.params["reads"], check=module.check_mode)
+    except SystemdError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(healed), healed=healed)
+
+
+def keep_running(run: Run, names: list[str], reads: list[str], *, check: bool) -> dict[str, list[str]]:
+    """Put right what is wrong with the units; say what was done to which.
+
+    Raises SystemdError when a unit is not there, or does not start.
+    """
+    units = _show(run, names)
+    healed: dict[str, list[str]] = {}
+    if any(unit["NeedDaemonReload"] == "yes" or unit["LoadState"] != "loaded" for unit in units.values()):
+        masked = [name for name, unit in units.items() if unit["LoadState"] == "masked"]
+        if not check:
+            if masked:
+                _do(run, ["systemctl", "unmask", "--runtime", *masked])
+                _do(run, ["systemctl", "unmask", *masked])
+            _do(run, ["systemctl", "daemon-reload"])
+            units = _show(run, names)
+        for name in masked:
+            healed.setdefault(name, []).append("unmasked")
+    for name, unit in units.items():
+        wrong = _wrong(name, unit, written=_written_since_start(unit, reads), check=check)
+        if wrong:
+            healed.setdefault(name, []).extend(wrong)
+    if not check:
+        _heal(run, healed)
+    return healed
+
+
+def _wrong(name: str, unit: dict[str, str], *, written: bool, check: bool) -> list[str]:
+    if unit["LoadState"] in MISSING and not check:
+        raise SystemdError(f"There is no usable unit {name} on this machine ({unit['LoadState']}).")
+    wrong = []
+    if unit["UnitFileState"] in ("disabled", ""):
+        wrong.append("enabled")
+    if unit["ActiveState"] not in ("active", "activating", "reloading"):
+        wrong.append("started")
+    elif written:
+        wrong.append("restarted")
+    return wrong
+
+
+def _heal(run: Run, healed: dict[str, list[str]]) -> None:
+    enable = [name for name, wrong in healed.items() if "enabled" in wrong]
+    start = [name for name, wrong in healed.items() if "started" in wrong]
+    restart = [name for name, wrong in healed.items() if "restarted" in wrong]
+    if enable:
+        _do(run, ["systemctl", "enable", *enable])
+    if start:
+        run(["systemctl", "reset-failed", *start])  # complains about units that never ran
+        _do(run, ["systemctl", "start", *start], start)
+    if restart:
+        _do(run, ["systemctl", "restart", *restart], restart)
+
+
+def _show(run: Run, names: list[str]) -> Units:
+    _, out, err = run(["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *names])
+    blocks = out.strip().split("\n\n")
+    if len(blocks) != len(names):
+        raise SystemdError(f"systemctl does not say how the units are: {err.strip() or out.strip()}")
+    return {
+        name: {key: value for key, _, value in (line.partition("=") for line in block.splitlines())}
+        for name, block in zip(names, blocks, strict=True)
+    }
+
+
+def _written_since_start(unit: dict[str, str], reads: list[str]) -> bool:
+    """Compare ages, as the clock may have been set since."""
+    started = int(unit["ActiveEnterTimestampMonotonic"] or 0) / 1_000_000
+    age = time.clock_gettime(time.CLOCK_MONOTONIC) - started
+    own = [unit["FragmentPath"]] if unit["FragmentPath"].startswith("/etc/") else []
+    return any(time.time() - os.stat(path).st_mtime < age for path in [*own, *reads] if os.path.exists(path))
+
+
+def _do(run: Run, command: list[str], units: list[str] | None = None) -> None:
+    code, out, err = run(command)
+    if code == 0:
+        return
+    said = (err.strip() or out.strip()) or f"exit code {code}"
+    for name in units or []:
+        _, journal, _ = run(
+            ["journalctl", f"--unit={name}", f"--lines={JOURNAL_LINES}", "--output=cat", "--quiet"]
+        )
+        said += f"\n--- last journal lines of {name}\n{journal.strip()}"
+    raise SystemdError(f"`{' '.join(command)}` failed: {said}")
+
+
+if __name__ == "__main__":
+    main()
