@@ -1,8 +1,9 @@
 """An item and its life: added, leased by a worker, moved from stage to stage, retried, given up.
 
-The row is the queue. `due_at` says when a worker may take it, NULL that nothing is left to do. A lease is a random
-token in the row and a `due_at` in the future: a worker that dies simply lets the row come due again, and one that was
-only slow finds its token gone and writes nothing. Every change of stage is recorded in `transitions`.
+The row is the queue. `due_at` says when a worker may take it, NULL that nothing is left to do. A lease is a
+random token in the row and a `due_at` in the future: a worker that dies simply lets the row come due again,
+and one that was only slow finds its token gone and writes nothing. Every change of stage is recorded in
+`transitions`.
 
 All functions but `lease` work in the caller's transaction.
 """
@@ -20,7 +21,7 @@ from sqlalchemy.engine import Connection, Engine
 from atlas.database.dialect import MAX_ID, insert, is_sqlite
 from atlas.database.engine import read
 from atlas.database.tables import contents, hosts, items, transitions
-from atlas.search import matching_ids
+from atlas.search import newest
 from atlas.stages.table import DONE, FETCHING, Stage
 from atlas.urls import InvalidUrl, normalise
 
@@ -33,6 +34,8 @@ WRITABLE = frozenset(
         "text_sha256", "original_sha256", "original_type", "final_url", "duplicate_of", "error", "attempts",
     }
 )  # fmt: skip
+
+_PIECE = 500  # matches of a search looked at together in a filtered list
 
 _UNIQUE = sa.text(
     "stage <> 599"
@@ -86,7 +89,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ItemError:
-    """Why an item failed: a code for machines, a sentence for people, the stage it happened at, an id for the log."""
+    """Why an item failed: a code for machines, a sentence for people, the stage, and an id for the log."""
 
     code: str
     message: str
@@ -112,8 +115,8 @@ def add(
 ) -> Added:
     """Queue `url` for fetching.
 
-    A URL that is here already is never touched: a row of stage 599 that points at it is added beside it. Only one that
-    had failed for good (777) is queued again itself. Raises InvalidUrl.
+    A URL that is here already is never touched: a row of stage 599 that points at it is added beside it. Only
+    one that had failed for good (777) is queued again itself. Raises InvalidUrl.
     """
     clean, key, host = normalise(url)
     row = {
@@ -144,30 +147,16 @@ def add(
         if found is None:  # deleted, or found to be a duplicate, since the insert met it
             continue
         if found.stage == Stage.PERMANENT_ERROR:
-            return _queue_again(conn, found.id, clean, lane, correlation_id, now)
+            return _queue_again(conn, found.id, row)
         return _add_duplicate(conn, row, found.id)
 
 
-def _queue_again(
-    conn: Connection, item_id: int, url: str, lane: Lane, correlation_id: str, now: dt.datetime
-) -> Added:
-    conn.execute(
-        items.update()
-        .where(items.c.id == item_id)
-        .values(
-            stage=Stage.CONTENT_QUEUED,
-            lane=lane,
-            due_at=now,
-            attempts=0,
-            error=None,
-            correlation_id=correlation_id,
-            updated_at=now,
-        )
-    )
-    _record(
-        conn, item_id, [Step(Stage.CONTENT_QUEUED, "Added again after it had failed")], correlation_id, now
-    )
-    return Added(item_id, url, Stage.CONTENT_QUEUED, None)
+def _queue_again(conn: Connection, item_id: int, row: dict[str, Any]) -> Added:
+    renewed = {name: row[name] for name in ("stage", "lane", "due_at", "correlation_id", "updated_at")}
+    conn.execute(items.update().where(items.c.id == item_id).values(**renewed, attempts=0, error=None))
+    step = Step(Stage.CONTENT_QUEUED, "Added again after it had failed")
+    _record(conn, item_id, [step], row["correlation_id"], row["added_at"])
+    return Added(item_id, row["url"], Stage.CONTENT_QUEUED, None)
 
 
 def _add_duplicate(conn: Connection, row: dict[str, Any], original: int) -> Added:
@@ -183,9 +172,9 @@ def lease(
 ) -> Leased | None:
     """Hand `worker` the next due item, or None when there is none it may take now.
 
-    By lane, then by how long it has been due. An item about to be fetched waits while its host was asked less than
-    `host_delay_seconds` ago. A lease that ran out counts as an attempt, so that an item which kills its worker comes to
-    an end.
+    By lane, then by how long it has been due. An item about to be fetched waits while its host was asked less
+    than `host_delay_seconds` ago. A lease that ran out counts as an attempt, so that an item which kills its
+    worker comes to an end.
     """
     with read(engine) as conn:  # most looks find nothing, and need not hold up writers
         if conn.execute(_due(now)).first() is None:
@@ -206,8 +195,8 @@ def lease(
 
 _LEASED = (
     items.c.id, items.c.kind, items.c.url, items.c.host, items.c.stage, items.c.attempts, items.c.lease,
-    items.c.correlation_id, items.c.feed_id, items.c.original_sha256, items.c.original_type, items.c.final_url,
-    items.c.lane,
+    items.c.correlation_id, items.c.feed_id, items.c.original_sha256, items.c.original_type,
+    items.c.final_url, items.c.lane,
 )  # fmt: skip
 
 
@@ -255,7 +244,7 @@ def postpone_host(conn: Connection, host: str, *, until: dt.datetime) -> None:
 def extend(
     conn: Connection, leases: Sequence[tuple[int, str]], *, now: dt.datetime, lease_seconds: float
 ) -> list[int]:
-    """Keep the leases, given as (item id, token), for `lease_seconds` from `now`; return the items no longer held."""
+    """Keep leases, (item id, token) each, until `now` + `lease_seconds`; return the items no longer held."""
     due_at = now + dt.timedelta(seconds=lease_seconds)
     lost = []
     for item_id, token in leases:
@@ -275,11 +264,12 @@ def advance(
     fields: Mapping[str, Any] | None = None,
     keep_lease: bool = False,
 ) -> bool:
-    """Move the item through `steps`, write `fields`, and say when the next step is due (None: never, it is done).
+    """Move the item through `steps`, write `fields`, and say when the next step is due (None: it is done).
 
-    The lease is given back unless `keep_lease`, which takes `due` for the moment it runs out. Without steps the item
-    stays where it is: so a worker that stops gives its items back. An earlier error is cleared. Returns False, and has
-    written nothing, when the lease was lost. Raises ValueError for a field no step may write.
+    The lease is given back unless `keep_lease`, which takes `due` for the moment it runs out. Without steps
+    the item stays where it is: so a worker that stops gives its items back. An earlier error is cleared.
+    Returns False, and has written nothing, when the lease was lost. Raises ValueError for a field no step may
+    write.
     """
     fields = fields or {}
     if not fields.keys() <= WRITABLE:
@@ -303,8 +293,8 @@ def retry_later(
 ) -> bool:
     """Give the item back to be tried again at `at`: stage 666 when the code is "rate_limited", else 888.
 
-    The caller calls `fail` instead once the attempts are spent. Returns False, and has written nothing, when the lease
-    was lost.
+    The caller calls `fail` instead once the attempts are spent. Returns False, and has written nothing, when
+    the lease was lost.
     """
     stage = Stage.RATE_LIMITED if error.code == "rate_limited" else Stage.SYSTEM_ERROR
     values = {
@@ -364,11 +354,8 @@ def get(conn: Connection, item_id: int) -> dict[str, Any] | None:
     if not 0 < item_id <= MAX_ID:
         return None
     found = conn.execute(
-        sa.select(*_SHOWN, items.c.text_sha256, items.c.original_sha256, items.c.original_type, items.c.final_url,
-                  items.c.correlation_id, contents.c.text, contents.c.html)
-        .select_from(items.outerjoin(contents))
-        .where(items.c.id == item_id)
-    ).one_or_none()  # fmt: skip
+        sa.select(*_SHOWN, *_SHOWN_ALONE).select_from(items.outerjoin(contents)).where(items.c.id == item_id)
+    ).one_or_none()
     return dict(found._mapping) if found else None
 
 
@@ -377,6 +364,12 @@ _SHOWN = (
     items.c.attempts, items.c.error, items.c.duplicate_of, items.c.feed_id, items.c.title, items.c.byline,
     items.c.site, items.c.language, items.c.excerpt, items.c.image, items.c.published_at, items.c.word_count,
     items.c.read_at, items.c.added_at, items.c.updated_at,
+)  # fmt: skip
+
+
+_SHOWN_ALONE = (
+    items.c.text_sha256, items.c.original_sha256, items.c.original_type, items.c.final_url,
+    items.c.correlation_id, contents.c.text, contents.c.html,
 )  # fmt: skip
 
 
@@ -392,36 +385,54 @@ def list_items(
 ) -> tuple[list[dict[str, Any]], int | None]:
     """Return at most `limit` items, newest first, and the cursor of the next page (None: this is the last).
 
-    Duplicates (599) show only when asked for. `q` finds words in what was read; with stages at which nothing has
-    been read yet, a part of the title or address.
+    Duplicates (599) show only when asked for. `q` finds words in what was read; with stages at which nothing
+    has been read yet, a part of the title or address.
     """
     stages = None if stage is None else {stage} if isinstance(stage, int) else set(stage)
-    query = sa.select(*_SHOWN).order_by(items.c.id.desc()).limit(limit + 1)
+    query = sa.select(*_SHOWN).order_by(items.c.id.desc())
     query = query.where(items.c.stage != Stage.DUPLICATE if stages is None else items.c.stage.in_(stages))
     if kind is not None:
         query = query.where(items.c.kind == kind)
     if feed_id is not None:
         query = query.where(items.c.feed_id == feed_id)
-    if cursor is not None:
-        query = query.where(items.c.id < min(cursor, MAX_ID))
-    if q is not None and q.strip():
-        query = query.where(_about(conn, q, stages))
-    rows = [dict(row._mapping) for row in conn.execute(query)]
+    below = MAX_ID if cursor is None else min(cursor, MAX_ID)
+    if q is None or not q.strip():
+        rows = _rows(conn, query.where(items.c.id < below).limit(limit + 1))
+    elif stage is None or stage in DONE:
+        rows = _found_rows(conn, query, q, below, limit + 1)
+    else:
+        rows = _rows(conn, query.where(items.c.id < below, _names(q.strip())).limit(limit + 1))
     return rows[:limit], (rows[limit - 1]["id"] if len(rows) > limit else None)
 
 
-def _about(conn: Connection, q: str, stages: Collection[int] | None) -> sa.ColumnElement[bool]:
-    if stages is None or not DONE.isdisjoint(stages):
-        return items.c.id.in_(matching_ids(conn, q))
+def _rows(conn: Connection, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    return [dict(row._mapping) for row in conn.execute(query)]
+
+
+def _found_rows(
+    conn: Connection, query: sa.Select[Any], q: str, below: int, wanted: int
+) -> list[dict[str, Any]]:
+    """Go through what `q` finds, newest first, in pieces: the other conditions may let few of them pass."""
+    rows: list[dict[str, Any]] = []
+    while len(rows) < wanted:
+        ids = newest(conn, q, below=below, limit=_PIECE)
+        rows += _rows(conn, query.where(items.c.id.in_(ids)).limit(wanted - len(rows)))
+        if len(ids) < _PIECE:
+            break
+        below = ids[-1]
+    return rows
+
+
+def _names(part: str) -> sa.ColumnElement[bool]:
     return sa.or_(
-        items.c.url.icontains(q.strip(), autoescape=True), items.c.title.icontains(q.strip(), autoescape=True)
+        items.c.url.icontains(part, autoescape=True), items.c.title.icontains(part, autoescape=True)
     )
 
 
 def counts(conn: Connection) -> dict[int, int]:
     """Return how many items stand at each stage. Reads an index entry an item: not for every page."""
     query = sa.select(items.c.stage, sa.func.count()).group_by(items.c.stage)
-    return {stage: count for stage, count in conn.execute(query)}
+    return {row.stage: row[1] for row in conn.execute(query)}
 
 
 def count(conn: Connection, stages: Collection[int]) -> int:

@@ -33,7 +33,7 @@ def put(data_dir: Path, raw: bytes) -> str:
 
 
 def get(data_dir: Path, sha256: str) -> bytes:
-    """Return the original of that hash. Raises OriginalMissing, or OriginalCorrupt when the hash is not its own."""
+    """Return the original of that hash. Raises OriginalMissing or OriginalCorrupt."""
     path = _path(data_dir, sha256)
     try:
         raw = zstandard.ZstdDecompressor().decompress(path.read_bytes())

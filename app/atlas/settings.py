@@ -1,7 +1,7 @@
-"""Every setting of Atlas, from one validated source: environment (`ATLAS_*`), `.env` and a directory of secrets.
+"""Every setting of Atlas, from one validated source: environment (`ATLAS_*`), `.env`, a directory of secrets.
 
-Secrets are files named like the option (`database_password`) in `$CREDENTIALS_DIRECTORY` (what systemd hands to a
-unit) or else in `$ATLAS_SECRETS_DIR`. The environment wins over `.env`, and that over the secrets.
+Secrets are files named like the option (`database_password`) in `$CREDENTIALS_DIRECTORY` (what systemd hands
+to a unit) or else in `$ATLAS_SECRETS_DIR`. The environment wins over `.env`, and that over the secrets.
 """
 
 import difflib
@@ -9,11 +9,12 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -32,7 +33,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(Exception):
-    """Atlas cannot start with these settings: one sentence an option in `problems`, which is also the message."""
+    """Atlas cannot start with these settings. `problems` has a sentence for each wrong option."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -51,8 +52,8 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         default="",
-        description="Database, as an SQLAlchemy URL (postgresql+psycopg://atlas@127.0.0.1/atlas). Empty: SQLite, in "
-        "atlas.db below the data directory.",
+        description="Database, as an SQLAlchemy URL (postgresql+psycopg://atlas@127.0.0.1/atlas). Empty: "
+        "SQLite, in atlas.db below the data directory.",
     )
     database_password: SecretStr | None = Field(
         default=None, description="Password for the database, kept out of the URL. PostgreSQL only."
@@ -73,8 +74,8 @@ class Settings(BaseSettings):
     session_days: int = Field(default=7, ge=1, le=365, description="Days a login lasts without being used.")
     allowed_networks: Annotated[list[Network], NoDecode] = Field(
         default=[],
-        description="Private networks Atlas may fetch from, comma separated (192.168.1.0/24). All others are refused, "
-        "so that no page can make Atlas ask machines only it can reach.",
+        description="Private networks Atlas may fetch from, comma separated (192.168.1.0/24). All others are "
+        "refused, so that no page can make Atlas ask machines only it can reach.",
     )
     user_agent: str = Field(
         default=f"Atlas/{__version__} (+private reader)",
@@ -146,7 +147,7 @@ class Settings(BaseSettings):
 
     @field_validator("allowed_networks", mode="before")
     @classmethod
-    def _split_networks(cls, value: Any) -> Any:
+    def _split_networks(cls, value: object) -> object:
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
@@ -215,7 +216,7 @@ def _secrets_directory(environ: Mapping[str, str]) -> str | None:
     return environ.get("CREDENTIALS_DIRECTORY") or environ.get(SECRETS_DIR) or None
 
 
-def _sentence(problem: Any) -> str:
+def _sentence(problem: ErrorDetails) -> str:
     """Say which option is wrong and why, without repeating a secret."""
     name = str(problem["loc"][0])
     reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")

@@ -1,6 +1,7 @@
 """One form for the many ways to write an address, without ever merging two pages.
 
-What is undone is only what cannot lead elsewhere (RFC 3986, 6.2.2 and 6.2.3) and parameters known to track readers.
+What is undone is only what cannot lead elsewhere (RFC 3986, 6.2.2 and 6.2.3) and parameters known to track
+readers.
 """
 
 import ipaddress
@@ -11,16 +12,19 @@ import idna
 
 MAX_LENGTH = 2048
 
-#: Parameters that say where a reader came from, by host ("*": everywhere). A host covers those below it; a name that
-#: ends in * covers all that begin so. Names that mean something on some site stand only with the host where they track.
+#: Parameters that say where a reader came from, by host ("*": everywhere). A host covers those below it; a
+#: name that ends in * covers all that begin so. Names that mean something on some site stand only with the
+#: host where they track.
 TRACKING: dict[str, frozenset[str]] = {
     "*": frozenset(
         {
-            "utm_*", "mtm_*", "pk_campaign", "pk_kwd", "pk_source", "pk_medium", "pk_content", "fbclid", "gclid", "gclsrc",
-            "dclid", "gbraid", "wbraid", "msclkid", "yclid", "ysclid", "twclid", "ttclid", "li_fat_id", "igshid",
+            "utm_*", "mtm_*", "pk_campaign", "pk_kwd", "pk_source", "pk_medium", "pk_content", "fbclid",
+            "gclid", "gclsrc", "dclid", "gbraid", "wbraid", "msclkid", "yclid", "ysclid", "twclid", "ttclid",
+            "li_fat_id", "igshid",
             "mc_cid", "mc_eid", "mkt_tok", "_hsenc", "_hsmi", "__hstc", "__hssc", "__hsfp", "hsctatracking",
             "vero_id", "vero_conv", "oly_anon_id", "oly_enc_id", "wickedid", "rb_clickid", "s_cid", "srsltid",
-            "_openstat", "__s", "ml_subscriber", "ml_subscriber_hash", "bsft_clkid", "bsft_uid", "_branch_match_id",
+            "_openstat", "__s", "ml_subscriber", "ml_subscriber_hash", "bsft_clkid", "bsft_uid",
+            "_branch_match_id",
         }
     ),
     "youtu.be": frozenset({"si", "feature", "pp"}),
@@ -50,15 +54,15 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 _SAFE = "!$&'()*+,;=:@/?%-._~"
 
 
-class InvalidUrl(ValueError):
+class InvalidUrl(ValueError):  # noqa: N818
     """An address Atlas cannot fetch; the message says why, for the person who typed it."""
 
 
 def normalise(url: str) -> tuple[str, str, str]:
     """Return the clean URL, the key that all spellings of it share, and its host.
 
-    The clean URL is fit to fetch and to show. The key also forgets http or https and the order of the parameters.
-    Raises InvalidUrl.
+    The clean URL is fit to fetch and to show. The key also forgets http or https and the order of the
+    parameters. Raises InvalidUrl.
     """
     parts = _split(url)
     host, port = _host_and_port(parts)
@@ -115,11 +119,12 @@ def _host(name: str) -> str:
 
 def _ipv6(address: str) -> str:
     try:
-        if "%" in address:
-            raise ValueError(address)
-        return ipaddress.IPv6Address(address).compressed
+        parsed = ipaddress.IPv6Address(address)
     except ValueError:
-        raise InvalidUrl("This address names a host that cannot exist.") from None
+        parsed = None
+    if parsed is None or parsed.scope_id:
+        raise InvalidUrl("This address names a host that cannot exist.")
+    return parsed.compressed
 
 
 def _escape(text: str) -> str:

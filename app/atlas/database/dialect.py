@@ -32,7 +32,7 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
         """Text on SQLite, `timestamptz` elsewhere."""
         return dialect.type_descriptor(sa.Text() if dialect.name == "sqlite" else self.impl_instance)
 
-    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> Any:
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | str | None:
         """Store as UTC."""
         if value is None:
             return None
@@ -43,11 +43,15 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
             return value
         return value.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> dt.datetime | None:
+    def process_result_value(
+        self,
+        value: dt.datetime | str | None,
+        dialect: Dialect,  # noqa: ARG002
+    ) -> dt.datetime | None:
         """Hand out as aware UTC."""
         if value is None:
             return None
-        moment = dt.datetime.fromisoformat(value) if dialect.name == "sqlite" else value
+        moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
         return moment.astimezone(dt.UTC)
 
 
@@ -68,18 +72,18 @@ class Text(TypeDecorator[str]):
         return storable(value)
 
 
-class Json(TypeDecorator[Any]):
+class Json(TypeDecorator[object]):
     """Objects a row carries: JSONB in PostgreSQL, text in SQLite. None is NULL; strings are made storable."""
 
     impl = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
+    def process_bind_param(self, value: object, dialect: Dialect) -> object:  # noqa: ARG002
         """Replace what cannot be kept."""
         return _storable_object(value)
 
 
-def _storable_object(value: Any) -> Any:
+def _storable_object(value: object) -> object:
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, dict):

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from atlas.database.dialect import is_sqlite
 from atlas.settings import Settings
@@ -21,8 +22,9 @@ __all__ = ["is_sqlite", "make_engine", "read"]
 #: How long a writer waits for another one on SQLite, in milliseconds.
 SQLITE_BUSY_TIMEOUT = 10_000
 
-#: What a PostgreSQL session starts with. No request may hold the server for long. Searches are planned for the words
-#: they carry (a common and a rare word want different plans), and compiling them would cost more than running them.
+#: What a PostgreSQL session starts with. No request may hold the server for long. Searches are planned for
+#: the words they carry (a common and a rare word want different plans), and compiling them would cost more
+#: than running them.
 POSTGRESQL_OPTIONS = {
     "timezone": "UTC",
     "statement_timeout": "15s",
@@ -33,7 +35,7 @@ POSTGRESQL_OPTIONS = {
 
 
 def make_engine(settings: Settings) -> Engine:
-    """Return an engine for the database of `settings`; on SQLite the file and its directory are made (0600, 0750).
+    """Return an engine for the database of `settings`; on SQLite file and directory are made (0600, 0750).
 
     Nothing is connected yet: an unreachable server shows as sqlalchemy.exc.OperationalError at first use.
     """
@@ -45,7 +47,7 @@ def make_engine(settings: Settings) -> Engine:
 
 @contextmanager
 def read(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction that only reads: it never waits for a writer nor makes one wait, and writing in it fails."""
+    """Open a transaction that only reads: no writer holds it up, it holds up none. Writing in it fails."""
     with engine.connect().execution_options(atlas_read=True, postgresql_readonly=True) as conn:
         yield conn
 
@@ -63,7 +65,7 @@ def _sqlite(url: sa.URL) -> Engine:
     return engine
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by _begin_sqlite, not guessed by the driver
     for pragma in (
         f"busy_timeout = {SQLITE_BUSY_TIMEOUT}",
@@ -72,7 +74,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "foreign_keys = ON",
         "journal_size_limit = 67108864",
     ):
-        connection.execute(f"PRAGMA {pragma}")
+        connection.cursor().execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(conn: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Bring a database to the state this release needs. Several processes may try at once: one does, the others wait."""
+"""Bring a database to the state this release needs. Of several processes at once, one does; the others wait."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +39,8 @@ class MigrationError(Exception):
 def upgrade(engine: Engine) -> None:
     """Bring the database up to this release, in one transaction: whole or not at all.
 
-    Raises MigrationError when it is ahead of this release, or was created so that words cannot be told apart in it.
+    Raises MigrationError when it is ahead of this release, or was created so that words cannot be told apart
+    in it.
     """
     with _locked(engine) as conn:
         config = _config(conn)
@@ -48,7 +49,7 @@ def upgrade(engine: Engine) -> None:
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Take the database back to `revision` ("base" empties it). Columns and tables that came later lose their data."""
+    """Take the database back to `revision` ("base": empty); what came later is lost with its data."""
     with _locked(engine) as conn:
         command.downgrade(_config(conn), revision)
 
@@ -87,21 +88,22 @@ def _check(conn: Connection, scripts: ScriptDirectory) -> None:
         _check_locale(conn)
     if found is not None and found not in known:
         raise MigrationError(
-            f"The database is at revision {found}, which this release of Atlas does not know: a newer release has "
-            "migrated it. Deploy that release again, or restore a backup made before it."
+            f"The database is at revision {found}, which this release of Atlas does not know: a newer one "
+            "has migrated it. Deploy that release again, or restore a backup made before it."
         )
 
 
 def _check_locale(conn: Connection) -> None:
-    """With the locale C, PostgreSQL takes every character beyond ASCII for a letter: quotes stick to words."""
+    """Refuse the locale C: PostgreSQL then takes all beyond ASCII for letters, and quotes stick to words."""
     name, encoding, ctype = conn.exec_driver_sql(
-        "SELECT datname, pg_encoding_to_char(encoding), datctype FROM pg_database WHERE datname = current_database()"
+        "SELECT datname, pg_encoding_to_char(encoding), datctype FROM pg_database "
+        "WHERE datname = current_database()"
     ).one()
     if encoding != "UTF8" or ctype in {"C", "POSIX"}:
         raise MigrationError(
-            f'The database "{name}" has encoding {encoding} and character type {ctype}, with which no text but English '
-            f"can be searched. Create it with: CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' "
-            "LOCALE 'C.UTF-8'."
+            f'The database "{name}" has encoding {encoding} and character type {ctype}, with which no '
+            f"text but English can be searched. Create it with: CREATE DATABASE {name} TEMPLATE template0 "
+            "ENCODING 'UTF8' LOCALE 'C.UTF-8'."
         )
 
 
@@ -120,7 +122,7 @@ def _locked(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def _locked_sqlite(conn: Connection) -> Iterator[None]:
-    """Begin with the write lock, foreign keys unenforced: rebuilding a table drops it, which would delete what points at it."""
+    """Begin, foreign keys unenforced: rebuilding a table drops it, which would delete what points at it."""
     connection = conn.connection
     connection.cursor().execute(f"PRAGMA busy_timeout = {SQLITE_PATIENCE}")
     connection.cursor().execute("PRAGMA foreign_keys = OFF")

@@ -1,4 +1,4 @@
-"""Every table, in SQLAlchemy Core. Migrations bring a database to this state; a test holds the two together."""
+"""Every table, in SQLAlchemy Core. Migrations bring a database here, and a test holds the two together."""
 
 import sqlalchemy as sa
 

@@ -13,7 +13,7 @@ MAX_TERMS = 32
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Words that must stand side by side, or must not; of one word with `prefix` only the beginning counts."""
+    """Words that must stand side by side, or must not; of a word with `prefix` only the beginning counts."""
 
     words: tuple[str, ...]
     negative: bool = False

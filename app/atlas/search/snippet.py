@@ -9,7 +9,8 @@ from atlas.search.query import Term
 #: About how many characters a snippet has.
 LENGTH = 240
 
-#: Endings the engines' stemmers take off, longest first: marked is what begins like a searched word without its ending.
+#: Endings the engines' stemmers take off, longest first: marked is what begins like a searched word without
+#: its ending.
 _ENDINGS = (
     "ations",
     "ation",
@@ -78,10 +79,7 @@ def _inflected(word: str) -> str:
 
 def _window(text: str, found: list[tuple[int, int]]) -> tuple[int, int]:
     """Choose where the most different words stand close together; begin and end between words."""
-    if len(text) <= LENGTH or not found:
-        best = 0
-    else:
-        best = _densest(text, found)
+    best = _densest(text, found) if found else 0
     start = max(0, min(best - LENGTH // 4, len(text) - LENGTH))
     end = min(len(text), start + LENGTH)
     if start:
@@ -101,7 +99,7 @@ def _densest(text: str, found: list[tuple[int, int]]) -> int:
 
 
 def _fold_table() -> dict[int, str]:
-    """Map precomposed Latin, Greek and Cyrillic letters to the letter below the accent: one character for one."""
+    """Map accented Latin, Greek and Cyrillic letters to the letter below the accent, one for one."""
     table = {}
     for code in (*range(0xC0, 0x530), *range(0x1E00, 0x2000)):
         base = unicodedata.normalize("NFD", chr(code))[0]

@@ -1,4 +1,4 @@
-"""What Alembic calls: runs migrations on the connection, and in the transaction, of `atlas.database.migrate`."""
+"""What Alembic calls: runs migrations in the connection and transaction of `atlas.database.migrate`."""
 
 from alembic import context
 
