@@ -97,15 +97,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         sources: dict[str, tuple[Path, bool]] = {}
         for place in places:
             given = place if isinstance(place, dict) else {"path": place}
-            if not isinstance(given.get("path"), str) or not given.keys() <= {"path", "under", "render"}:
+            if not isinstance(given.get("path"), str) or not given.keys() <= {"path", "to", "render"}:
                 raise AnsibleActionFail(
-                    f"install_tree: an element of src has path, under and render, not {place!r}"
+                    f"install_tree: an element of src has path, to and render, not {place!r}"
                 )
             root = Path(self._find_needle("", given["path"]))
             render = boolean(given.get("render", True))
             for file in _files(root):
-                inside = str(file.relative_to(root)) if root.is_dir() else ""
-                name = os.path.join(given.get("to", "" if root.is_dir() else root.name), inside)
+                if root.is_dir():
+                    name = os.path.join(given.get("to", ""), file.relative_to(root))
+                else:
+                    name = given.get("to", root.name)
                 rendered = render and name.endswith(".j2")
                 sources[_below(dest, name.removesuffix(".j2") if rendered else name)] = (file, rendered)
         return sources

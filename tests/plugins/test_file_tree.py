@@ -153,13 +153,14 @@ def test_in_an_exclusive_directory_a_file_and_a_directory_may_change_places(dest
     (dest / "mine/one/deep/file").write_text("old")
     (dest / "mine/two").write_text("old")
     before = snapshot(dest)
-    wanted = tree(dest, {"mine/one": "1", "mine/two/deep": "2"}, exclusive=["mine"])
+    directories = [Wanted(str(dest / "mine/two"), 0o755)]
+    wanted = tree(dest, {"mine/one": "1", "mine/two/deep": "2"}, exclusive=["mine"], directories=directories)
     with pytest.raises(TreeError, match="unknown directive"):
         install(wanted, journal=journal, validate=refusing())
-    assert {path: state.kind for path, state in snapshot(dest).items()} == {
-        path: state.kind for path, state in before.items()
-    }
-    assert (dest / "mine/one/deep/file").read_text() == "old"
+    assert snapshot(dest) == before
+    install(wanted, journal=journal)
+    assert (dest / "mine/one").read_text() == "1"
+    assert (dest / "mine/two/deep").read_text() == "2"
 
 
 def refusing(words="line 3: unknown directive"):
