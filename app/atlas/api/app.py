@@ -1,0 +1,102 @@
+"""Puts the app together."""
+
+import datetime as dt
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio.to_thread
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy import Engine
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from atlas import __version__
+from atlas.api import feeds, items, search, system
+from atlas.api.auth import Gate, Tokens
+from atlas.api.edge import Edge, error_answer, security_headers
+from atlas.api.errors import documented, problem_of
+from atlas.api.saving import Saver
+from atlas.api.state import Clock, State
+from atlas.database import migrate
+from atlas.database.engine import make_engine
+from atlas.settings import Settings
+from atlas.telemetry.metrics import Metrics
+from atlas.web import login, pages, public
+from atlas.web.render import Pages
+from atlas.web.static import Static
+
+#: Requests that ask the database at the same time: no more than the engine has connections.
+THREADS = 12
+
+DESCRIPTION = """\
+Saves pages, follows feeds, and finds what was read.
+
+Send `Authorization: Bearer TOKEN`; make a token on the settings page or by `atlas token create NAME`.
+
+Every error has the form `{"error": {"code", "message", "id"}}`: a word for programs, a sentence for people,
+and the request's id, under which the log tells more. Every answer carries that id as `X-Request-ID`; send
+your own to follow a request through the log and through the history of the item it made.
+"""
+
+
+def utc_now() -> dt.datetime:
+    """Return the present moment."""
+    return dt.datetime.now(dt.UTC)
+
+
+def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
+    """Return the app; nothing is connected before the first request."""
+    engine = make_engine(settings)
+    app = FastAPI(
+        title="Atlas",
+        version=__version__,
+        description=DESCRIPTION,
+        # The pages that show the description need scripts from elsewhere; the description itself is private.
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        telemetry={"tracing": False},
+    )
+    app.state.parts = State(
+        settings=settings,
+        engine=engine,
+        clock=clock,
+        saver=Saver(engine, settings.max_queue_size, clock),
+        tokens=Tokens(engine),
+        pages=Pages(Static()),
+        metrics=Metrics(engine, clock),
+        outdated=migrate.older(),
+    )
+    for module in (items, search, feeds, system, login, public, pages):
+        app.include_router(module.router)
+    app.add_api_route(
+        "/api/openapi.json", _openapi, responses=documented(401), tags=["system"], summary="This description."
+    )
+    app.add_exception_handler(HTTPException, _answer)
+    app.add_exception_handler(RequestValidationError, _answer)
+    app.add_middleware(Gate)
+    app.add_middleware(Edge, headers=security_headers(secure=settings.secure_cookies))
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    try:
+        yield
+    finally:
+        engine: Engine = app.state.parts.engine
+        engine.dispose()
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    return error_answer(request.scope, problem_of(error))
+
+
+async def _openapi(request: Request) -> Response:
+    description: Mapping[str, Any] = request.app.openapi()
+    return JSONResponse(description)

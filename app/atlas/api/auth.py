@@ -1,0 +1,213 @@
+"""Who asks: a program with a token, or a person with a session. Nothing is public unless it is listed here.
+
+`Gate` stands before all routes, so a route added later is closed until someone opens it. A token opens the
+API, a session opens everything; what a session changes must come from our own pages.
+"""
+
+import hashlib
+import ipaddress
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from atlas import accounts
+from atlas.api.errors import Problem, wants_page
+from atlas.database.engine import read
+from atlas.settings import Settings
+
+if TYPE_CHECKING:
+    from atlas.api.state import State
+
+PUBLIC = frozenset({"/login", "/health", "/ready", "/manifest.webmanifest", "/favicon.ico", "/robots.txt"})
+PUBLIC_TREE = "/static/"
+METRICS = "/metrics"
+
+#: How long a good token is believed without asking again: the longest a revoked one works (seconds).
+TOKEN_SECONDS = 2.0
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. `secret` is the session's cookie, from which the tokens in forms derive."""
+
+    user_id: int
+    name: str
+    how: Literal["token", "session"]
+    secret: str = ""
+
+
+def principal(request: Request) -> Principal:
+    """Return who asks; only for routes behind the gate."""
+    found: Principal = request.scope["atlas.principal"]
+    return found
+
+
+class Tokens:
+    """Checks tokens and remembers good ones for TOKEN_SECONDS: a busy program costs few look-ups."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._known: dict[bytes, tuple[float, Principal]] = {}
+
+    async def check(self, plain: str, now: datetime) -> Principal | None:
+        """Return whose token this is; None when it is nobody's, or revoked."""
+        digest = hashlib.sha256(plain.encode("utf-8", "surrogateescape")).digest()
+        until, known = self._known.get(digest, (0.0, None))
+        if known is not None and time.monotonic() < until:
+            return known
+        found = await run_in_threadpool(self._look_up, plain, now)
+        self._known = {key: entry for key, entry in self._known.items() if entry[0] > time.monotonic()}
+        if found is not None:
+            self._known[digest] = (time.monotonic() + TOKEN_SECONDS, found)
+        return found
+
+    def forget(self) -> None:
+        """Believe nothing any more: a token was revoked."""
+        self._known = {}
+
+    def _look_up(self, plain: str, now: datetime) -> Principal | None:
+        with self._engine.begin() as conn:
+            user = accounts.check_token(conn, plain, now)
+        return Principal(user.id, user.name, "token") if user else None
+
+
+class Gate:
+    """Lets a request through to the routes once it is known who asks (pure ASGI)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, send to the login page, or raise Problem."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        parts: State = request.app.state.parts
+        if not _is_public(request):
+            who, renewed = await _who(request, parts)
+            if who is None:
+                await _turn_away(request)(scope, receive, send)
+                return
+            scope["atlas.principal"] = who
+            if renewed:
+                send = _also_setting(send, renewed)
+        _refuse_foreign_write(request, parts.settings)
+        await self.app(scope, receive, send)
+
+
+def cookie_name(settings: Settings, name: str = "atlas") -> str:
+    """Return a cookie's name; by TLS with the prefix that no other host and no plain HTTP can set."""
+    return f"__Host-{name}" if settings.secure_cookies else name
+
+
+def session_cookie(settings: Settings, token: str) -> str:
+    """Return the Set-Cookie value that keeps a session in the browser as long as it lasts here."""
+    response = Response()
+    response.set_cookie(
+        cookie_name(settings),
+        token,
+        max_age=settings.session_days * 86_400,
+        secure=settings.secure_cookies,
+        httponly=True,
+        samesite="lax",
+    )
+    return response.headers["set-cookie"]
+
+
+def _is_public(request: Request) -> bool:
+    path = request.url.path
+    return path in PUBLIC or path.startswith(PUBLIC_TREE) or (path == METRICS and _from_this_machine(request))
+
+
+def _from_this_machine(request: Request) -> bool:
+    """Tell whether the request came from here and not through a proxy, so that Prometheus needs no token."""
+    if request.client is None or "x-forwarded-for" in request.headers:
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _who(request: Request, parts: "State") -> tuple[Principal | None, str]:
+    """Return who asks, and the Set-Cookie value if a session was prolonged."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    # Tokens are for programs: they open no page. Other schemes (Basic) are the business of a proxy before us.
+    if scheme.lower() == "bearer" and request.url.path.startswith(("/api/", METRICS)):
+        return await parts.tokens.check(given.strip(), parts.clock()), ""
+    cookie = request.cookies.get(cookie_name(parts.settings), "")
+    return await run_in_threadpool(_session, parts, cookie) if cookie else (None, "")
+
+
+def _session(parts: "State", cookie: str) -> tuple[Principal | None, str]:
+    now = parts.clock()
+    with read(parts.engine) as conn:
+        found = accounts.session(conn, cookie, now)
+    if found is None:
+        return None, ""
+    renewed = ""
+    if found.is_due:
+        with parts.engine.begin() as conn:
+            accounts.touch(conn, found, now=now, days=parts.settings.session_days)
+        renewed = session_cookie(parts.settings, cookie)
+    return Principal(found.user_id, found.user_name, "session", cookie), renewed
+
+
+def _also_setting(send: Send, cookie: str) -> Send:
+    async def sender(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).append("Set-Cookie", cookie)
+        await send(message)
+
+    return sender
+
+
+def _turn_away(request: Request) -> Response:
+    """Send a person to the login page and back afterwards; raise Problem for a program."""
+    if not wants_page(request.scope):
+        raise Problem(
+            401,
+            "not_logged_in",
+            "This needs a token: send “Authorization: Bearer …”. `atlas token create` makes one.",
+            {"WWW-Authenticate": 'Bearer realm="Atlas"'},
+        )
+    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    back = request.method == "GET" and target != "/"
+    return RedirectResponse("/login" + (f"?next={quote(target, safe='/')}" if back else ""), 303)
+
+
+def _refuse_foreign_write(request: Request, settings: Settings) -> None:
+    """Raise Problem when a browser was made to write by a page that is not ours.
+
+    A form proves itself besides by the token in it (see `atlas.web.forms`), so here it is enough that nothing
+    speaks against it. A script that uses the API with a session has none: something must speak for it.
+    """
+    who: Principal | None = request.scope.get("atlas.principal")
+    if request.method in _SAFE_METHODS or (who is not None and who.how == "token"):
+        return
+    ours = _from_our_page(request, settings)
+    if ours is False or (ours is None and request.url.path.startswith("/api/")):
+        raise Problem(403, "cross_site", "This request does not come from a page of this Atlas.")
+
+
+def _from_our_page(request: Request, settings: Settings) -> bool | None:
+    """Return what the browser says about where the request comes from; None when it does not say."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = request.headers.get("origin")
+    if origin is None:
+        return None
+    return origin == settings.public_url or origin.partition("://")[2] == request.headers.get("host")

@@ -1,0 +1,157 @@
+"""How Atlas is: for the operator's tools, load balancers and Prometheus."""
+
+import shutil
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Literal
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from atlas import items
+from atlas.api.errors import DATABASE_RETRY_SECONDS, is_outage
+from atlas.api.state import State, state
+from atlas.database import migrate
+from atlas.database.engine import read
+from atlas.database.tables import items as items_table
+from atlas.database.tables import workers
+from atlas.search import search
+
+router = APIRouter(tags=["system"])
+
+Status = Literal["ok", "degraded", "down"]
+Finding = tuple[Status, str]
+
+#: A worker that was silent for longer is taken for dead (it speaks every few seconds).
+WORKER_SILENCE = timedelta(seconds=60)
+#: The pipeline is slow when an item has been due for longer.
+WAIT = timedelta(minutes=15)
+#: Free space below which the disk is a worry, and a danger (share of the whole, and bytes).
+DISK_LOW = (0.10, 1_000_000_000)
+DISK_FULL = (0.02, 200_000_000)
+
+
+class Check(BaseModel):
+    """One part of Atlas."""
+
+    status: Status
+    message: str
+    milliseconds: float = Field(description="How long it took to find out.")
+
+
+class Health(BaseModel):
+    """All parts of Atlas."""
+
+    status: Status = Field(description="The worst that keeps Atlas from answering, else `degraded` or `ok`.")
+    checks: dict[str, Check]
+
+
+@router.get("/health", response_model=Health, responses={503: {"model": Health}})
+def health(request: Request) -> Response:
+    """Say how each part is. 200 while Atlas can answer at all, 503 when the database is down."""
+    parts = state(request)
+    checks = {name: _timed(check, parts) for name, check in CHECKS.items()}
+    overall: Status = "ok" if all(check.status == "ok" for check in checks.values()) else "degraded"
+    if checks["database"].status == "down":
+        overall = "down"
+    body = Health(status=overall, checks=checks)
+    return JSONResponse(body.model_dump(), 503 if overall == "down" else 200)
+
+
+@router.get("/ready", responses={503: {"description": "Not ready; `Retry-After` says when to ask again."}})
+def ready(request: Request) -> Response:
+    """Say whether requests can be served: the database answers, and is migrated far enough."""
+    try:
+        missing = _missing_migration(state(request))
+    except sa.exc.SQLAlchemyError:
+        missing = "The database does not answer."
+    if missing:
+        headers = {"Retry-After": str(DATABASE_RETRY_SECONDS)}
+        return JSONResponse({"status": "not ready", "message": missing}, 503, headers)
+    return JSONResponse({"status": "ready"})
+
+
+@router.get("/metrics", response_class=Response)
+def metrics(request: Request) -> Response:
+    """Return the metrics, as Prometheus reads them. From this machine without a token."""
+    body, kind = state(request).metrics.render()
+    return Response(body, headers={"Content-Type": kind})
+
+
+def _missing_migration(parts: State) -> str:
+    """Say what the database lacks, "" for nothing. One that is ahead is fine: an older release is back."""
+    found = migrate.current(parts.engine)
+    if found is None:
+        return "The database has not been migrated yet: run `atlas migrate`."
+    if found in parts.outdated:
+        return "The database is behind this release: run `atlas migrate`."
+    return ""
+
+
+def _timed(check: Callable[[State], Finding], parts: State) -> Check:
+    started = time.perf_counter()
+    try:
+        status, message = check(parts)
+    except sa.exc.SQLAlchemyError as error:
+        status = "down"
+        message = "The database does not answer." if is_outage(error) else "The database refused."
+    return Check(
+        status=status, message=message, milliseconds=round((time.perf_counter() - started) * 1000, 2)
+    )
+
+
+def _database(parts: State) -> Finding:
+    with read(parts.engine) as conn:
+        conn.execute(sa.select(1))
+    return "ok", "The database answers."
+
+
+def _worker(parts: State) -> Finding:
+    with read(parts.engine) as conn:
+        seen = conn.execute(sa.select(sa.func.max(workers.c.seen_at))).scalar()
+    if seen is None:
+        return "degraded", "No worker has ever run."
+    silence = parts.clock() - seen
+    if silence > WORKER_SILENCE:
+        return "degraded", f"No worker has been heard of for {int(silence.total_seconds())} seconds."
+    return "ok", "A worker runs."
+
+
+def _disk(parts: State) -> Finding:
+    usage = shutil.disk_usage(parts.settings.data_dir)
+    share, free = usage.free / usage.total, f"{usage.free / 1e9:.1f} GB are free."
+    if share < DISK_FULL[0] or usage.free < DISK_FULL[1]:
+        return "down", f"The disk is full: {free}"
+    if share < DISK_LOW[0] or usage.free < DISK_LOW[1]:
+        return "degraded", f"The disk fills up: {free}"
+    return "ok", free
+
+
+def _search(parts: State) -> Finding:
+    with read(parts.engine) as conn:
+        search(conn, "atlas", limit=1)
+    return "ok", "Search answers."
+
+
+def _pipeline(parts: State) -> Finding:
+    now = parts.clock()
+    with read(parts.engine) as conn:
+        waiting = items.queue_size(conn, now)
+        oldest = conn.execute(sa.select(sa.func.min(items_table.c.due_at))).scalar()
+    if waiting >= parts.settings.max_queue_size:
+        return "degraded", f"{waiting} items wait: new ones are refused until there are fewer."
+    if oldest is not None and now - oldest > WAIT:
+        return "degraded", f"An item has been due for {int((now - oldest).total_seconds() / 60)} minutes."
+    return "ok", f"{waiting} items wait."
+
+
+CHECKS: dict[str, Callable[[State], Finding]] = {
+    "database": _database,
+    "worker": _worker,
+    "disk": _disk,
+    "search": _search,
+    "pipeline": _pipeline,
+}

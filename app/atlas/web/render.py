@@ -1,0 +1,74 @@
+"""Turns templates into pages. All is escaped but what a template calls `safe`: HTML that was sanitised."""
+
+import hashlib
+import hmac
+from datetime import datetime
+from urllib.parse import unquote, urlsplit
+
+import jinja2
+from starlette.responses import HTMLResponse
+
+from atlas.web import words
+from atlas.web.static import Static
+
+
+class Pages:
+    """The templates, loaded once."""
+
+    def __init__(self, static: Static) -> None:
+        self.static = static
+        self._environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("atlas.web"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+            undefined=jinja2.StrictUndefined,
+        )
+        self._environment.globals.update(
+            static=static.url,
+            ago=words.ago,
+            day=words.day,
+            device=words.device,
+            iso=words.iso,
+            plain_url=plain_url,
+            progress=words.progress,
+            reading_time=words.reading_time,
+            size=words.size,
+            soon=words.soon,
+            stage_words=words.stage_words,
+            state_of=words.state_of,
+            states=words.STATES,
+            until=words.until,
+        )
+
+    def answer(
+        self,
+        template: str,
+        *,
+        now: datetime,
+        secret: str = "",
+        here: str = "",
+        status: int = 200,
+        **context: object,
+    ) -> HTMLResponse:
+        """Render a page.
+
+        `secret` is the cookie from which its forms' tokens derive, `here` its entry in the navigation.
+        """
+        page = self._environment.get_template(template).render(
+            now=now, csrf_token=form_token(secret), here=here, status=status, **context
+        )
+        return HTMLResponse(page, status)
+
+
+def form_token(secret: str) -> str:
+    """Return the token a form must send back: it proves the form is ours, made for this very session."""
+    return hmac.new(secret.encode(), b"atlas form", hashlib.sha256).hexdigest()[:32]
+
+
+def plain_url(url: str) -> str:
+    """Return an address as people read it: without scheme, `www.` and escapes."""
+    parts = urlsplit(url)
+    path = unquote(parts.path).rstrip("/")
+    return f"{parts.netloc.removeprefix('www.')}{path}{'?' + parts.query if parts.query else ''}"
