@@ -91,9 +91,9 @@ def settings() -> str:
     lines = [
         "## The app",
         "",
-        "The app reads `ATLAS_*` from its environment and a `.env` file, secrets also from files named like the",
-        "option. On a machine the playbook writes them; what no variable covers goes into `atlas_settings`.",
-        "`atlas check-config` says what is wrong.",
+        "The app reads `ATLAS_*` from its environment and a `.env` file, secrets also from files named",
+        "like the option. On a machine the playbook writes them; what no variable covers goes into",
+        "`atlas_settings`. `atlas check-config` says what is wrong.",
         "",
         "| setting | default | what it is |",
         "|---|---|---|",
