@@ -22,11 +22,8 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 from sqlalchemy.engine import Connection, Engine
 
-from atlas import __version__, items
+from atlas import __version__, items, status
 from atlas.database.engine import read
-from atlas.database.tables import feeds, workers
-from atlas.database.tables import items as items_table
-from atlas.items import Lane
 from atlas.stages.table import Stage
 from atlas.telemetry.tally import read_sums
 
@@ -34,9 +31,6 @@ from atlas.telemetry.tally import read_sums
 CACHE_SECONDS = 5.0
 
 REQUEST_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-
-#: A worker that was silent for longer is gone for good (seconds).
-WORKER_GONE_SECONDS = 86_400
 
 Clock = Callable[[], dt.datetime]
 
@@ -56,10 +50,10 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self._registry.register(_DatabaseCollector(engine, clock))
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+    def request(self, method: str, route: str, status_code: int, seconds: float) -> None:
         """Count a request. `route` is the pattern ("/api/items/{item_id}"), "" when nothing matched."""
         known = method if method in _METHODS else "other"
-        self._requests.labels(known, route or "none", str(status)).observe(seconds)
+        self._requests.labels(known, route or "none", str(status_code)).observe(seconds)
 
     def render(self) -> tuple[bytes, str]:
         """Return the body and the content type of an answer to Prometheus. Works without a database too."""
@@ -129,57 +123,38 @@ def _by_stage(stages: dict[int, int]) -> Metric:
 
 def _queue(conn: Connection, now: dt.datetime) -> list[Metric]:
     length = GaugeMetricFamily("atlas_queue_length", "Items a worker may take now.", labels=["lane"])
-    wait = GaugeMetricFamily(
-        "atlas_queue_oldest_wait_seconds",
-        "How long the item that waits longest has been due.",
-        labels=["lane"],
-    )
-    query = sa.select(items_table.c.lane, sa.func.count(), sa.func.min(items_table.c.due_at))
-    query = query.where(items_table.c.due_at <= now).group_by(items_table.c.lane)
-    found = {lane: (count, (now - oldest).total_seconds()) for lane, count, oldest in conn.execute(query)}
-    for lane in Lane:
-        count, seconds = found.get(lane, (0, 0.0))
-        length.add_metric([lane.name.lower()], count)
-        wait.add_metric([lane.name.lower()], seconds)
+    text = "How long the item that waits longest has been due."
+    wait = GaugeMetricFamily("atlas_queue_oldest_wait_seconds", text, labels=["lane"])
+    for found in status.waiting(conn, now):
+        length.add_metric([found.lane.name.lower()], found.length)
+        wait.add_metric([found.lane.name.lower()], found.oldest_seconds)
     return [length, wait]
 
 
 def _failed(conn: Connection) -> Metric:
-    metric = GaugeMetricFamily(
-        "atlas_items_failed",
-        "Items that wait to be tried again or were given up, by reason.",
-        labels=["code"],
-    )
-    code = items_table.c.error["code"].as_string().label("code")
-    failed = [Stage.RATE_LIMITED, Stage.PERMANENT_ERROR, Stage.SYSTEM_ERROR]
-    query = sa.select(code, sa.func.count()).where(items_table.c.stage.in_(failed)).group_by(code)
-    for reason, count in conn.execute(query):
-        metric.add_metric([reason or "unknown"], count)
+    text = "Items that wait to be tried again or were given up, by reason."
+    metric = GaugeMetricFamily("atlas_items_failed", text, labels=["code"])
+    for code, count in sorted(status.failed(conn).items()):
+        metric.add_metric([code], count)
     return metric
 
 
 def _feeds(conn: Connection) -> Metric:
     metric = GaugeMetricFamily("atlas_feeds", "Feeds by how they did when last asked.", labels=["state"])
-    broken = feeds.c.failures > 0
-    query = sa.select(broken, sa.func.count()).group_by(broken)
-    found = {bool(is_broken): count for is_broken, count in conn.execute(query)}
-    metric.add_metric(["healthy"], found.get(False, 0))
-    metric.add_metric(["broken"], found.get(True, 0))
+    for state, count in status.feed_states(conn).items():
+        metric.add_metric([state], count)
     return metric
 
 
 def _workers(conn: Connection, now: dt.datetime) -> list[Metric]:
-    age = GaugeMetricFamily(
-        "atlas_worker_heartbeat_age_seconds", "How long ago a worker last said it lives.", labels=["worker"]
-    )
+    text = "How long ago a worker last said it lives; none are listed when all have signed off."
+    age = GaugeMetricFamily("atlas_worker_heartbeat_age_seconds", text, labels=["worker"])
     uptime = GaugeMetricFamily(
         "atlas_worker_uptime_seconds", "How long a worker has lived.", labels=["worker"]
     )
-    alive_since = now - dt.timedelta(seconds=WORKER_GONE_SECONDS)
-    query = sa.select(workers).where(workers.c.seen_at > alive_since).order_by(workers.c.name)
-    for row in conn.execute(query):
-        age.add_metric([row.name], (now - row.seen_at).total_seconds())
-        uptime.add_metric([row.name], (row.seen_at - row.started_at).total_seconds())
+    for worker in status.workers_seen(conn, now):
+        age.add_metric([worker.name], worker.silent_seconds)
+        uptime.add_metric([worker.name], worker.uptime_seconds)
     return [age, uptime]
 
 

@@ -72,7 +72,7 @@ def write(conn: Connection, counts: Counts) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """A histogram: of each bucket (upper bound, how many took at most so long), and the sum of all seconds."""
+    """A histogram: of each bucket (upper bound, how many took at most so long), and all seconds."""
 
     buckets: list[tuple[str, float]]
     total_seconds: float

@@ -1,0 +1,102 @@
+"""The command `atlas`: what can be typed, and which function of `atlas.commands` does it.
+
+A command's code is imported when it runs, so that `--help` is quick and the worker does not carry the API
+with it. Exit status: 0 done, 1 failed (and why, on standard error), 2 not understood.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from typing import Any
+
+from atlas import __version__
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = importlib.import_module("atlas.commands").run(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough; nothing may be flushed there at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    text = "Atlas, a private content platform. Settings come from the environment (ATLAS_...) and .env."
+    parser = argparse.ArgumentParser(prog="atlas", description=text, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"atlas {__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    add = _verb(verbs, "add", "library:add", "queue web addresses to be fetched")
+    add.add_argument(
+        "urls", metavar="URL", nargs="+", help="address; - reads them from standard input, one a line"
+    )
+    search = _verb(verbs, "search", "library:search", "find what was read")
+    search.add_argument(
+        "words", metavar="WORD", nargs="+", help='a word, "a phrase", or (after --) -word to leave out'
+    )
+    search.add_argument("--limit", type=_positive, default=20, metavar="N", help="show at most N (20)")
+    _verb(verbs, "status", "overview:status", "show queue, workers, feeds and the last errors")
+
+    work = _service(verbs, "work", "work:work", "fetch and read what is queued, until stopped")
+    work.add_argument("--once", action="store_true", help="end when nothing is due any more")
+    work.add_argument("--max-items", type=_positive, metavar="N", help="end after N items")
+    _service(verbs, "serve", "serve:serve", "serve API and web pages, until stopped")
+    _service(verbs, "poll", "feeds:poll", "ask the feeds that are due, once")
+    _verb(verbs, "migrate", "system:migrate", "bring the database up to date and make the owner's account")
+    _verb(verbs, "check-config", "system:check_config", "say what is wrong with the settings")
+
+    feed = _group(verbs, "feed", "subscribe to feeds and list them")
+    _verb(feed, "add", "feeds:add", "subscribe to a feed").add_argument("url", metavar="URL")
+    _verb(feed, "list", "feeds:show", "list the feeds")
+
+    user = _group(verbs, "user", "manage accounts")
+    password = _verb(user, "set", "accounts:set_password", "make an account, or give it a new password")
+    password.add_argument("name", metavar="NAME", help="the password is read from standard input")
+
+    token = _group(verbs, "token", "manage API tokens")
+    create = _verb(token, "create", "accounts:create_token", "make a token and print it, once")
+    create.add_argument("name", metavar="NAME", help="the program it is for")
+    create.add_argument("--user", metavar="USER", help="the account it belongs to (the owner's)")
+    _verb(token, "list", "accounts:list_tokens", "list the tokens")
+    revoke = _verb(token, "revoke", "accounts:revoke_token", "make a token worthless")
+    revoke.add_argument("id", metavar="ID", type=_positive, help="as `atlas token list` shows it")
+    return parser
+
+
+def _group(verbs: Any, name: str, text: str) -> Any:  # noqa: ANN401 - argparse does not name this type
+    return verbs.add_parser(name, help=text, description=_sentence(text)).add_subparsers(
+        title="commands", metavar="COMMAND", required=True
+    )
+
+
+def _verb(verbs: Any, name: str, function: str, text: str) -> argparse.ArgumentParser:  # noqa: ANN401
+    parser = _service(verbs, name, function, text)
+    parser.set_defaults(service=False)
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    return parser
+
+
+def _service(verbs: Any, name: str, function: str, text: str) -> argparse.ArgumentParser:  # noqa: ANN401
+    """Add a command that runs unattended: its output is a log."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=_sentence(text), allow_abbrev=False
+    )
+    parser.set_defaults(function=function, service=True)
+    return parser
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)

@@ -1,0 +1,66 @@
+"""`atlas serve`: the API as a service that tells systemd how it is."""
+
+import argparse
+import asyncio
+import socket
+from contextlib import suppress
+
+import uvicorn
+
+from atlas.api.app import create_app
+from atlas.settings import Settings
+from atlas.telemetry.systemd import notify, watchdog_seconds
+
+#: How long requests may take to end after the service was asked to stop, in seconds.
+STOP_SECONDS = 15
+
+#: Longer than nginx keeps a connection it does not use, so that nginx never meets a closed one (seconds).
+KEEP_ALIVE_SECONDS = 75
+
+
+def serve(_options: argparse.Namespace, settings: Settings) -> int:
+    """Serve until told to stop; return the exit status."""
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,  # ours is in place
+        access_log=False,  # the app itself logs requests, with their ids
+        proxy_headers=True,
+        forwarded_allow_ips="127.0.0.1",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    server = _Server(config)
+    with suppress(KeyboardInterrupt):  # Ctrl+C is a way to stop, not a failure
+        server.run()
+    return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens, that its loop turns, and when it stops."""
+
+    _watchdog: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            notify("READY=1")
+            self._watchdog = asyncio.create_task(_feed_watchdog())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        notify("STOPPING=1")
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        await super().shutdown(sockets=sockets)
+
+
+async def _feed_watchdog() -> None:
+    every = watchdog_seconds()
+    while every is not None:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(every)

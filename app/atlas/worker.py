@@ -1,0 +1,314 @@
+"""The worker: threads that lease items and take them through their steps, and what keeps watch over them.
+
+The *hands* lease and process. The *heart* prolongs their leases and tells the database that this worker
+lives. The thread that calls `run` looks on: it feeds systemd's watchdog as long as all of them move, and
+brings everything to an orderly end. Nothing depends on the end being orderly: leases run out by themselves.
+"""
+
+import datetime as dt
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.engine import Connection, Engine
+
+from atlas import items
+from atlas.database.dialect import insert
+from atlas.database.engine import read
+from atlas.database.tables import hosts, workers
+from atlas.database.tables import items as items_table
+from atlas.items import Leased
+from atlas.patience import Patience, Stopping, is_outage
+from atlas.pipeline import process, release
+from atlas.settings import Settings
+from atlas.stages.context import Context, Fetches, LeaseLost, Reads
+from atlas.stages.table import FETCHING
+from atlas.telemetry import tally as tallies
+from atlas.telemetry.logs import correlated
+from atlas.telemetry.systemd import notify, watchdog_seconds
+
+#: Seconds between two looks into an empty queue: the first and the longest.
+SHORTEST_IDLE = 0.25
+LONGEST_IDLE = 1.0
+
+#: Seconds between two heartbeats, if the lease does not ask for more of them; and while the database is away.
+HEARTBEAT = 10.0
+HEARTBEAT_AWAY = 1.0
+
+#: How long items in hand may take to end after the worker was asked to stop; then they are given back
+#: (seconds).
+STOP_SECONDS = 15.0
+
+#: With `once`: how long a host may rest for its items to be waited for, in seconds.
+SOON = 10.0
+
+#: A worker that has been silent for so long is forgotten when another one lives (seconds).
+FORGOTTEN = 3600
+
+#: How often the main thread looks at the others, in seconds.
+TICK = 0.2
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a worker ends by itself: after so many items, or (`once`) when nothing is due any more."""
+
+    max_items: int | None = None
+    once: bool = False
+
+
+class Pulses:
+    """When each thread was last seen to move."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, float] = {}
+
+    def beat(self) -> None:
+        """Note that the calling thread moves."""
+        self._seen[threading.current_thread().name] = time.monotonic()
+
+    def end(self) -> None:
+        """Note that the calling thread ends, as it should."""
+        self._seen.pop(threading.current_thread().name, None)
+
+    def still(self, seconds: float) -> list[str]:
+        """Name the threads that have not moved for so long."""
+        now = time.monotonic()
+        return sorted(name for name, seen in self._seen.copy().items() if now - seen > seconds)
+
+
+def utc_now() -> dt.datetime:
+    """Return the present moment."""
+    return dt.datetime.now(dt.UTC)
+
+
+class Worker:
+    """One worker process. `run` returns when a limit is reached or `stop` was called."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        fetcher: Fetches,
+        reader: Reads,
+        *,
+        clock: Callable[[], dt.datetime] = utc_now,
+        limits: Limits | None = None,
+    ) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.processed = 0
+        self._limits = limits or Limits()
+        self._asked_to_stop = False
+        self._fatal: Exception | None = None
+        self._stop = threading.Event()
+        self._finished = threading.Event()
+        self._registered = threading.Event()
+        self._pulses = Pulses()
+        self._tally = tallies.Tally()
+        self._started_at = clock()
+        patience = Patience(self._stop, on_wait=self._pulses.beat)
+        self._ctx = Context(settings, engine, fetcher, reader, clock, patience)
+        self._turn = threading.Lock()  # one hand at a time looks into the queue
+        self._taken = 0
+        self._lock = threading.Lock()
+        self._held: dict[str, Leased] = {}  # by thread
+        # The longest a hand may be busy without being stuck: a fetch, a reading behind those of all others,
+        # and some.
+        in_line = settings.worker_threads / settings.reader_processes + 1
+        self._stuck_after = settings.fetch_timeout_seconds + in_line * settings.reader_timeout_seconds + 60
+
+    def stop(self) -> None:
+        """Ask the worker to end: what is in hand is finished or given back. Safe in a signal handler."""
+        self._asked_to_stop = True
+
+    def run(self) -> int:
+        """Work; return how many items were processed. Raises what made going on impossible."""
+        names = [f"hand-{number}" for number in range(1, self._ctx.settings.worker_threads + 1)]
+        hands = [threading.Thread(target=self._hand, name=name, daemon=True) for name in names]
+        heart = threading.Thread(target=self._heart, name="heart", daemon=True)
+        log.info("worker started", worker=self.name, threads=len(hands))
+        for thread in (heart, *hands):
+            thread.start()
+        notify("READY=1")
+        try:
+            self._look_on(hands)
+        finally:
+            notify("STOPPING=1")
+            self._end(heart)
+        log.info("worker stopped", worker=self.name, processed=self.processed)
+        if self._fatal is not None:
+            raise self._fatal
+        return self.processed
+
+    # The main thread
+
+    def _look_on(self, hands: list[threading.Thread]) -> None:
+        watchdog, fed_at, deadline, stuck = watchdog_seconds(), 0.0, None, False
+        while any(hand.is_alive() for hand in hands):
+            now = time.monotonic()
+            if self._asked_to_stop and deadline is None:
+                self._stop.set()
+                deadline = now + STOP_SECONDS
+            if deadline is not None and now > deadline:
+                return
+            still = self._pulses.still(self._stuck_after)
+            if still and not stuck:
+                log.error("threads are stuck", threads=still)
+            stuck = bool(still)
+            if not stuck and watchdog is not None and now - fed_at >= watchdog:
+                notify("WATCHDOG=1", f"STATUS=Processed {self.processed} items, {len(self._held)} in hand")
+                fed_at = now
+            time.sleep(TICK)
+
+    def _end(self, heart: threading.Thread) -> None:
+        """Give back what is still in hand, and say goodbye; without a database neither matters."""
+        self._stop.set()
+        with self._lock:
+            held = list(self._held.values())
+        for leased in held:
+            try:
+                release(self._ctx, leased)
+            except (LeaseLost, Stopping):
+                continue
+            log.info("item given back", item=leased.id)
+        self._finished.set()
+        heart.join(timeout=5)
+        try:
+            self._report(self._leave)
+        except sa.exc.SQLAlchemyError as error:
+            log.warning("could not sign off", reason=str(error))
+
+    # The heart
+
+    def _heart(self) -> None:
+        interval = min(HEARTBEAT, self._ctx.settings.lease_seconds / 3)
+        while True:
+            self._pulses.beat()
+            try:
+                self._report(self._prolong)
+            except sa.exc.SQLAlchemyError as error:
+                if not is_outage(error):
+                    self._fatal = error
+                    self._asked_to_stop = True
+                    break
+                self._ctx.patience.away(error)
+                wait = min(HEARTBEAT_AWAY, interval)
+            else:
+                self._ctx.patience.back()
+                self._registered.set()
+                wait = interval
+            if self._finished.wait(wait):
+                break
+        self._pulses.end()
+
+    def _report(self, say: Callable[[Connection, dt.datetime], None]) -> None:
+        """Write what was counted, and what `say` says of this worker, in one transaction."""
+        counts = self._tally.drain()
+        try:
+            with self._ctx.engine.begin() as conn:
+                say(conn, self._ctx.clock())
+                tallies.write(conn, counts)
+        except BaseException:
+            self._tally.add(counts)
+            raise
+
+    def _prolong(self, conn: Connection, now: dt.datetime) -> None:
+        """Keep the leases of the hands that move, and this worker's row."""
+        still = self._pulses.still(self._stuck_after)
+        with self._lock:
+            leases = [(leased.id, leased.lease) for name, leased in self._held.items() if name not in still]
+        items.extend(conn, leases, now=now, lease_seconds=self._ctx.settings.lease_seconds)
+        seen = {"seen_at": now, "processed": self.processed}
+        row = {"name": self.name, "started_at": self._started_at, **seen}
+        statement = insert(conn, workers).values(row)
+        seen["started_at"] = self._started_at  # a name may return: process ids do
+        conn.execute(statement.on_conflict_do_update(index_elements=["name"], set_=seen))
+        conn.execute(workers.delete().where(workers.c.seen_at < now - dt.timedelta(seconds=FORGOTTEN)))
+
+    def _leave(self, conn: Connection, _now: dt.datetime) -> None:
+        conn.execute(workers.delete().where(workers.c.name == self.name))
+
+    # The hands
+
+    def _hand(self) -> None:
+        while not self._registered.wait(TICK):  # until the database is known to be there, and fit
+            if self._stop.is_set():
+                return
+        try:
+            while (leased := self._take()) is not None:
+                self._handle(leased)
+        except Stopping:
+            log.info("stopped while the database was away")
+        finally:
+            self._pulses.end()
+
+    def _take(self) -> Leased | None:
+        """Lease the next item; wait for it if need be. None: there is nothing more to do here."""
+        self._pulses.beat()
+        while not self._turn.acquire(timeout=LONGEST_IDLE):
+            self._pulses.beat()
+        try:
+            idle = SHORTEST_IDLE
+            while not self._stop.is_set() and self._taken != self._limits.max_items:
+                self._pulses.beat()
+                leased = self._ctx.patience.run(self._lease)
+                if leased is not None:
+                    self._taken += 1
+                    return leased
+                if self._limits.once and not self._ctx.patience.run(self._more_soon):
+                    return None
+                self._stop.wait(idle)
+                idle = min(idle * 2, LONGEST_IDLE)
+            return None
+        finally:
+            self._turn.release()
+
+    def _lease(self) -> Leased | None:
+        settings = self._ctx.settings
+        return items.lease(
+            self._ctx.engine,
+            worker=self.name,
+            now=self._ctx.clock(),
+            lease_seconds=settings.lease_seconds,
+            host_delay_seconds=settings.host_delay_seconds,
+        )
+
+    def _more_soon(self) -> bool:
+        """Tell whether an item is due and only waits for its host, which rests for a moment."""
+        now = self._ctx.clock()
+        resting = sa.exists().where(
+            hosts.c.host == items_table.c.host, hosts.c.next_at > now + dt.timedelta(seconds=SOON)
+        )
+        due = sa.select(items_table.c.id).where(
+            items_table.c.due_at <= now, sa.or_(items_table.c.stage.not_in(FETCHING), ~resting)
+        )
+        with read(self._ctx.engine) as conn:
+            return conn.execute(due.limit(1)).first() is not None
+
+    def _handle(self, leased: Leased) -> None:
+        name = threading.current_thread().name
+        started = time.perf_counter()
+        with self._lock:
+            self._held[name] = leased
+        try:
+            with correlated(leased.correlation_id):
+                outcome = process(self._ctx, leased, tally=self._tally, stopping=self._stop.is_set)
+                seconds = round(time.perf_counter() - started, 3)
+                log.info("item", item=leased.id, outcome=outcome.name, code=outcome.code, seconds=seconds)
+            self._tally.outcome(outcome.name, outcome.code)
+        except Stopping:
+            raise
+        except Exception:  # whatever it was: the lease runs out, and that counts as an attempt
+            log.exception("item not handled", item=leased.id)
+            self._stop.wait(1)
+        finally:
+            with self._lock:
+                self._held.pop(name, None)
+                self.processed += 1
