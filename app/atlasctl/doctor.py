@@ -26,6 +26,7 @@ from atlasctl.words import ago, parse, utc_now
 MOST = 99
 DISK_PERCENT = 80
 CERTIFICATE_DAYS = 21
+NGINX_PORTS = [80, 443]
 REPAIR = "site.yml puts it back: run it again"
 MAKE_ROOM = "atlasctl release prune --count 1; journalctl --vacuum-size=200M; apt-get clean"
 
@@ -204,7 +205,7 @@ def _ports(scene: Scene) -> Iterator[Finding]:
     names = ["atlas-api.service", "nginx.service"]
     units = show(names)
     api = int(scene.settings.get("ATLAS_API_PORT", "7444"))
-    for name, ports in zip(names, ([api], [80, 443]), strict=True):
+    for name, ports in zip(names, ([api], NGINX_PORTS), strict=True):
         for port in ports if units[name].active == "active" else []:
             if not _accepts("127.0.0.1", port):
                 yield Finding(f"{name} runs, but port {port} does not answer", f"atlasctl logs {name} -n 50")

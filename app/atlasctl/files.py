@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,15 +59,25 @@ def locked(path: Path, what: str, now: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise Trouble(f"Busy: {holder}. Wait for it, then run this again (lock: {path}).") from None
+            raise Trouble(
+                f"Busy: {_holder(path)}. Wait for it, then run this again (lock: {path})."
+            ) from None
         file.truncate(0)
         who = os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid {os.getuid()}"
         file.write(f"{what} by {who}, process {os.getpid()}, since {now}")
         file.flush()
         yield
         file.truncate(0)
+
+
+def _holder(path: Path) -> str:
+    """Return who holds a lock; whoever has just got it needs a moment to write that down."""
+    for _ in range(10):
+        holder = path.read_text(encoding="utf-8")
+        if holder:
+            return holder
+        time.sleep(0.05)
+    return "another process"
 
 
 def is_locked(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The one place that starts other programs."""
 
+import contextlib
 import os
 import pwd
 import signal
@@ -63,13 +64,19 @@ def run(
     try:
         out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        _kill(process.pid)
         process.communicate()
         return Result(TIMED_OUT, "", f"{argv[0]}: no end within {timeout:g} s")
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        _kill(process.pid)
         raise
     return Result(process.returncode, out, err)
+
+
+def _kill(group: int) -> None:
+    """Kill a program and what it started, should they still be there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def _identity(user: str | None) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 import json
 import shutil
-import time
 from datetime import datetime
+from time import sleep as pause
 from typing import Any
 
 from atlasctl.files import read_object
@@ -32,7 +32,7 @@ def status(paths: Paths, *, as_json: bool, watch: bool) -> int:
         )
         if not watch:
             return exit_code(State[look["state"]])
-        time.sleep(WATCH_SECONDS)
+        pause(WATCH_SECONDS)
 
 
 def take(paths: Paths, now: datetime) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def take(paths: Paths, now: datetime) -> dict[str, Any]:
         "state": State.CRITICAL.name if stale else report["state"],
         "stale": stale,
         "checked_seconds_ago": age,
-        "report": report,
+        "report": report if checked else {},
         "units": _units(),
         "release": current_id(paths.app_root),
         "disk_used_percent": round(100 * usage.used / (usage.used + usage.free)),

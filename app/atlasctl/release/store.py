@@ -9,7 +9,6 @@
 """
 
 import os
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,6 +90,8 @@ def prune(root: Path, count: int) -> list[str]:
     safe = {current, back.id if back else None}
     kept = [one.id for one in releases(root) if one.finished_at][:count]
     gone = [one for one in releases(root) if one.id not in safe and one.id not in kept]
+    import shutil  # half of what health needs to start, and it never deletes
+
     for one in gone:
         (one.path / "FINISHED").unlink(missing_ok=True)  # from here on it is rubble, should we be interrupted
         shutil.rmtree(one.path)
