@@ -1,0 +1,80 @@
+"""What walls, shells and error pages say, in the languages of most of the web. For text on one line."""
+
+import re
+
+
+def _any_of(*phrases: str) -> re.Pattern[str]:
+    return re.compile("|".join(phrases), re.IGNORECASE)
+
+
+WANTS_JAVASCRIPT = _any_of(
+    r"(?:enable|activate|turn on|allow|requires?|needs?|without|support) (?:\S+ ){0,4}?java ?script",
+    r"java ?script (?:\S+ ){0,3}?(?:must|disabled|required|enabled|turned off|switched off|not available)",
+    r"java ?script (?:\S+ ){0,3}?(?:aktivieren|deaktiviert|einschalten|benötigt)",
+    r"(?:aktivier\w+|activer|activez|désactivé) (?:\S+ ){0,3}?java ?script",
+    r"java ?script (?:\S+ ){0,3}?(?:activé|désactivé)",
+    r"(?:habilit\w+|activ[ae]\w*|ativ[ae]\w*|abilit\w+|schakel) (?:\S+ ){0,3}?java ?script",
+    r"java ?script ?[をが]|(?:启用|開啟|开启) ?java ?script|включит[еь] java ?script",
+)
+CHECKS_BROWSER = _any_of(
+    r"checking (?:your browser|if the site connection)",
+    r"verif(?:y|ying) (?:that )?you are (?:a )?human",
+    r"are you a (?:ro)?bot\b|(?:i.m|you.re|you are) not a robot",
+    r"^just a moment",
+    r"ddos protection by|attention required! \| cloudflare",
+    r"unusual traffic from your",
+    r"press (?:&|and) hold|pardon our interruption",
+    r"access to this page has been denied|complete the (?:security check|captcha)",
+)
+NOT_FOUND_TITLE = _any_of(
+    r"^(?:error\W*|http\W*|oops\W*|sorry\W*)*(?:404|410)\b|\W404\W*$",
+    r"\b404 (?:error|not found|page)|\berror\W{1,3}404\b",
+    r"\b(?:page|article|story|document|file|content|post) (?:\S+ ){0,4}?(?:not (?:be )?found|not exist)",
+    r"\b(?:page|article|story|document|content|post) (?:\S+ ){0,4}?no longer (?:available|exists?)",
+    r"\b(?:page|article|story|content) (?:unavailable|missing)$|^not found\b",
+    r"\b(?:seite|artikel|beitrag) (?:\S+ ){0,4}?nicht (?:mehr )?(?:gefunden|verfügbar|vorhanden)",
+    r"\b(?:page|article) (?:introuvable|non trouvée?|inexistante?)",
+    r"página no (?:encontrada|existe)|página não encontrada|pagina non trovata|pagina niet gevonden",
+    r"страница не найдена|(?:ページ|記事)が?(?:見つかりません|ありません)",
+    r"页面不存在|找不到(?:该|此)?(?:页面|网页)|페이지를 찾을 수 없",
+)
+_THING = r"(?:page|article|story|content|document) (?:\S+ ){0,6}?"
+NOT_FOUND_TEXT = _any_of(
+    rf"{_THING}(?:couldn.t|could not|cannot|can.t) be (?:found|located)",
+    rf"{_THING}(?:was not found|wasn.t found|is not found|doesn.t exist|does not exist)",
+    rf"{_THING}(?:no longer (?:exists|available)|has been (?:removed|deleted))",
+    r"(?:can.t|cannot|couldn.t|could not|unable to) (?:seem to )?find (?:the|that|this) (?:page|article)",
+    r"(?:seite|artikel) (?:\S+ ){0,6}?(?:nicht gefunden|existiert nicht|nicht mehr verfügbar)",
+    r"page (?:\S+ ){0,6}?(?:n.existe (?:pas|plus)|introuvable|n.a pas été trouvée)",
+    r"página (?:\S+ ){0,6}?(?:no existe|não existe|no se encuentra|não foi encontrada)",
+)
+LOGIN_TITLE = _any_of(
+    r"^\W*(?:please |member |account )?(?:log|sign)[ -]?(?:in|on)\b",
+    r"\b(?:log|sign)[ -]?in\W*$|\b(?:log|sign)[ -]in to\b",
+    r"^(?:anmelden|anmeldung|einloggen|connexion|se connecter|identifiez-vous)\b",
+    r"^(?:iniciar sesión|accedi|entrar|inloggen)\b",
+    r"^(?:вход|войти|登录|登入|ログイン|로그인)",
+)
+MEMBERS_ONLY = _any_of(
+    r"(?:log|sign)[ -]?in (?:\S+ ){0,4}?(?:to|and) (?:continue|keep|read|view|see|access|unlock)",
+    r"you (?:must|need to|have to) (?:be )?(?:log(?:ged)?|sign(?:ed)?)[ -]?in",
+    r"(?:subscribe|register|sign up) (?:\S+ ){0,3}?to (?:continue|keep|read the|unlock)",
+    r"(?:article|story|content|post) is (?:\S+ ){0,3}?(?:for|to) (?:\S+ ){0,2}?(?:subscribers|members)",
+    r"(?:create|register for) (?:a |your )?free account to",
+    r"(?:become|upgrade to) (?:a )?(?:paid |paying )?(?:member|subscriber) to",
+    r"reached your (?:\S+ ){0,3}?limit",
+    r"already a (?:subscriber|member)\W",
+    r"nur für abonnent|jetzt (?:abonnieren|anmelden) und weiterlesen|(?:weiterlesen|lesen) mit \S+\+",
+    r"réservée? (?:aux|à nos) abonnés|abonnez-vous pour",
+    r"exclusivo para (?:suscriptores|assinantes)|suscríbe\w* para",
+)
+COOKIES = _any_of(
+    r"cookie|\bconsent\b|gdpr|rgpd|dsgvo|einwilligung|zustimm|consentement|consentimiento|consenso|datenschutz",
+    r"privacy (?:settings|choices|policy|preferences)|personal data|our partners",
+)
+ACCEPT_COOKIES = _any_of(
+    r"(?:accept|agree|allow|reject|manage) (?:all|and|to|cookies|preferences|options)|i (?:accept|agree)\b",
+    r"alle? (?:cookies )?(?:akzeptieren|zulassen|ablehnen)|akzeptieren und|zustimmen und",
+    r"tout (?:accepter|refuser)|accepter et|j.accepte|aceptar (?:todo|y)|accetta (?:tutti|e)|akkoord",
+    r"we use cookies|use of cookies|before you continue|wir verwenden cookies|utilis\w+ des cookies",
+)

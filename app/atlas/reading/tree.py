@@ -1,0 +1,147 @@
+"""Small tools for trees of HTML."""
+
+import re
+from collections.abc import Iterator
+from typing import cast
+
+from lxml import etree
+
+from atlas.stages.page import PageError
+
+
+def words(text: str) -> frozenset[str]:
+    """Write a set of names as one string."""
+    return frozenset(text.split())
+
+
+#: Elements that stand on lines of their own.
+_BLOCKS = words(
+    "address article aside blockquote body caption center dd details dialog div dl dt fieldset "
+    "figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr li main nav ol p pre section summary "
+    "table tbody td tfoot th thead tr ul"
+)
+#: Blocks that follow each other without a blank line.
+_LINES = words("li dd dt tr td th br thead tbody tfoot")
+#: Stand-ins for the whitespace of code, while all other is collapsed.
+_KEPT = {ord("\n"): "\v", ord(" "): "\x1f"}
+_RESTORED = {ord("\v"): "\n", 0x1F: " "}
+_BLANKS = re.compile(r"\s+")
+_LINE_ENDS = re.compile(r"[ \xa0]*\n[ \n\xa0]*")
+#: More elements than any page that is read as one: the largest standards have a third of it.
+_MOST_ELEMENTS = 600_000
+
+
+def parse_html(text: str) -> etree._Element:
+    """Parse a page; return its `html` element, which has a `body`. Raises PageError(too_complex)."""
+    # Deeper than 2048 elements nothing is parsed: what nests so deep is no text, but eats time and memory.
+    parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
+    try:
+        root = etree.fromstring(text.replace("\0", "").encode("utf-8", "replace"), parser)
+    except (etree.ParserError, etree.XMLSyntaxError) as error:
+        if "xcessive depth" in str(error):
+            raise _too_deep() from error
+        root = None
+    if any("xcessive depth" in entry.message for entry in parser.error_log.filter_from_fatals()):
+        raise _too_deep()
+    if root is None or root.tag != "html":
+        outer = etree.Element("html")
+        outer.extend([root] if root is not None else [])
+        root = outer
+    if root.find("body") is None:
+        etree.SubElement(root, "body")
+    if sum(1 for _ in root.iter()) > _MOST_ELEMENTS:
+        raise PageError("too_complex", "The page is too large to read: it has more parts than a long book.")
+    return root
+
+
+def _too_deep() -> PageError:
+    return PageError("too_complex", "The page is too deeply nested to read.")
+
+
+def line(text: str | None) -> str:
+    """Text with its whitespace collapsed."""
+    return " ".join((text or "").split())
+
+
+def text_of(element: etree._Element) -> str:
+    """All text in an element, as it is."""
+    return "".join(cast("Iterator[str]", element.itertext()))
+
+
+def attributes(element: etree._Element) -> list[tuple[str, str]]:
+    """Names and values of an element's attributes."""
+    return cast("list[tuple[str, str]]", element.items())
+
+
+def unset(element: etree._Element, name: str) -> str | None:
+    """Remove an attribute and return what it was."""
+    value = element.get(name)
+    if value is not None:
+        del element.attrib[name]
+    return value
+
+
+def line_of(element: etree._Element) -> str:
+    """Return an element's text on one line."""
+    return " ".join(text_of(element).split())
+
+
+def text_length(element: etree._Element) -> int:
+    """Characters of an element's text, runs of whitespace counted once."""
+    texts = cast("Iterator[str]", element.itertext())
+    return sum(len(" ".join(text.split())) + 1 for text in texts if not text.isspace())
+
+
+def drop(element: etree._Element) -> None:
+    """Remove an element, but not the text that follows it."""
+    parent = element.getparent()
+    if parent is None:
+        return
+    if element.tail:
+        before = element.getprevious()
+        if before is None:
+            parent.text = (parent.text or "") + element.tail
+        else:
+            before.tail = (before.tail or "") + element.tail
+    parent.remove(element)
+
+
+def plain_text(element: etree._Element) -> str:
+    """Write the text as it reads: paragraphs a blank line apart, items on lines, code with its whitespace."""
+    parts: list[str] = []
+    code = 0
+    for event, node in etree.iterwalk(element, events=("start", "end")):
+        tag = node.tag
+        if tag in _BLOCKS:
+            parts.append("\n" if tag in _LINES else "\n\n")
+        if event == "start":
+            code += tag == "pre"
+            text = node.text
+        else:
+            code -= tag == "pre"
+            text = node.tail if node is not element else None
+            if tag == "br":
+                parts.append("\n")
+        if text and code:
+            parts.append(text.translate(_KEPT))
+        elif text:
+            text = _BLANKS.sub(" ", text)
+            parts.append(text[1:] if text[0] == " " and parts and parts[-1].endswith((" ", "\n")) else text)
+    joined = _LINE_ENDS.sub(lambda match: "\n\n" if match[0].count("\n") > 1 else "\n", "".join(parts))
+    return joined.strip().translate(_RESTORED)
+
+
+def is_blank(text: str | None) -> bool:
+    """Tell whether there is nothing to see in a text."""
+    return not text or text.isspace()
+
+
+def link_share(element: etree._Element) -> float:
+    """Share of an element's text that stands in links, 0 to 1."""
+    links = sum(link_weight(link) * text_length(link) for link in element.iter("a"))
+    return links / max(text_length(element), 1) if links else 0.0
+
+
+def link_weight(link: etree._Element) -> float:
+    """Say what a link counts: one within the page, such as a footnote, hardly speaks for a list of links."""
+    return 0.3 if link.get("href", "").startswith("#") else 1.0
