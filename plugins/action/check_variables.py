@@ -1,9 +1,9 @@
 """Check the variables of all roles of a play at once, before its first role changes anything.
 
-Ansible checks a role's `meta/argument_specs.yml` when that role starts; by then the roles before it have changed
-the machine. This action checks all of them on the controller, and two things Ansible does not check: names that
-begin like a role's variables but are none (a slip of the pen that would otherwise do nothing), and the conditions
-in `meta/conditions.yml` (a list of `that` and `message`).
+Ansible checks a role's `meta/argument_specs.yml` when that role starts; by then the roles before it have
+changed the machine. This action checks all of them on the controller, and two things Ansible does not check:
+names that begin like a role's variables but are none (a slip of the pen that would otherwise do nothing), and
+the conditions in `meta/conditions.yml` (a list of `that` and `message`).
 
 Option: `roles`, the names of the roles.
 """

@@ -14,11 +14,12 @@ DOCUMENTATION = r"""
 name: htpasswd
 short_description: Write an htpasswd file with bcrypt hashes that stay the same from run to run
 description:
-  - A random salt would make a new file, and a reload, of every run. So the salt is derived from user, password and
-    O(site). It stands in the file for whoever steals it, so it must not be a shortcut to the password; it is
-    derived by scrypt, which takes longer for each guess than bcrypt itself at the cost used here.
-  - nginx computes the hash for each request, in the process that serves all others too. That is why the cost is
-    low, and why the passwords should be long.
+  - A random salt would make a new file, and a reload, of every run. So the salt is derived from user,
+    password and O(site). It stands in the file for whoever steals it, so it must not be a shortcut to the
+    password; it is derived by scrypt, which takes longer for each guess than bcrypt itself at the cost used
+    here.
+  - nginx computes the hash for each request, in the process that serves all others too. That is why the cost
+    is low, and why the passwords should be long.
 options:
   _input:
     description: The users, each with C(name) and C(password).

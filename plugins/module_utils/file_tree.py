@@ -4,8 +4,8 @@ Standard library only: `install_tree` carries this file to the machine, the test
 
 Everything is built on two functions: `look` says what a path is now, `put` makes it so. A change is a path
 with the state before and the state after; applying is `put(after)`, taking back is `put(before)` in reverse
-order, and the journal on disk is the list of the states before, so that a run killed half way is taken back by
-the next one.
+order, and the journal on disk is the list of the states before, so that a run killed half way is taken back
+by the next one.
 """
 
 from __future__ import annotations
@@ -293,8 +293,8 @@ class _Planner:
 def plan(tree: Tree, *, check: bool = False) -> list[Change]:
     """List what differs between the machine and `tree`, in the order in which it can be put right.
 
-    Raises TreeError when a path lies outside `tree.dest`, something that is not a file is in the way, or (not in
-    check mode) an owner is not known to the machine.
+    Raises TreeError when a path lies outside `tree.dest`, something that is not a file is in the way, or (not
+    in check mode) an owner is not known to the machine.
     """
     planner = _Planner(tree, check=check)
     known: set[str] = set()
@@ -346,12 +346,12 @@ def install(
 ) -> Result:
     """Bring the machine to `tree`, or leave it exactly as it was.
 
-    `journal` is a directory only the caller's user may enter; it holds what was there before for as long as the
-    transaction is open. An open transaction found there is one that was killed: it is taken back first. In check
-    mode nothing is written or run.
+    `journal` is a directory only the caller's user may enter; it holds what was there before for as long as
+    the transaction is open. An open transaction found there is one that was killed: it is taken back first.
+    In check mode nothing is written or run.
 
-    Raises TreeError: see `plan`; also when a command of `validate` fails, with its words, after everything was put
-    back.
+    Raises TreeError: see `plan`; also when a command of `validate` fails, with its words, after everything
+    was put back.
     """
     if check:
         return Result(plan(tree, check=True), _journalled(journal))
@@ -385,8 +385,8 @@ def recover(journal: str) -> list[str]:
             if error.errno == errno.ENOTEMPTY:
                 continue  # a new directory that somebody has used meanwhile: not ours to empty
             raise TreeError(
-                f"{path} could not be put back as it was: {error}. The next run tries again; {_file(journal)} holds"
-                " what was there before. Delete it to give that up."
+                f"{path} could not be put back as it was: {error}. The next run tries again;"
+                f" {_file(journal)} holds what was there before. Delete it to give that up."
             ) from error
     if changes:
         _close(journal)

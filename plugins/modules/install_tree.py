@@ -7,15 +7,15 @@ DOCUMENTATION = r"""
 module: install_tree
 short_description: Install a tree of files, all of them or none
 description:
-  - Files stand in a role as they will stand on the machine, C(roles/nginx/tree/etc/nginx/nginx.conf.j2). This
-    renders the templates (C(*.j2), the suffix is dropped) on the controller, sends the whole tree in one round
-    trip, and changes what differs in content, owner, group or mode.
+  - Files stand in a role as they will stand on the machine, C(roles/nginx/tree/etc/nginx/nginx.conf.j2).
+    This renders the templates (C(*.j2), the suffix is dropped) on the controller, sends the whole tree in one
+    round trip, and changes what differs in content, owner, group or mode.
   - It is one transaction. Every file is written beside its place and renamed into it. When a command of
-    O(validate) fails, every path is put back as it was (content, owner, mode, absence, symbolic links) and the
-    task fails with the command's words. What was there before is kept in a journal while the transaction is
-    open, so a run killed half way is taken back by the next one.
-  - A symbolic link at a destination is replaced, not followed. C(__pycache__) and C(*.pyc) are neither sent nor
-    removed.
+    O(validate) fails, every path is put back as it was (content, owner, mode, absence, symbolic links) and
+    the task fails with the command's words. What was there before is kept in a journal while the transaction
+    is open, so a run killed half way is taken back by the next one.
+  - A symbolic link at a destination is replaced, not followed. C(__pycache__) and C(*.pyc) are neither sent
+    nor removed.
   - Supports check mode (nothing is written or run) and diff mode.
 options:
   src:
@@ -32,10 +32,10 @@ options:
     type: path
     default: /
   owner:
-    description: Owner of files, and of directories that are made. By default who runs the module, root in a play.
+    description: Owner of files, and of directories that are made. By default who runs the module (root).
     type: str
   group:
-    description: Group of files, and of directories that are made. By default that of who runs the module.
+    description: Group of files, and of directories that are made. By default who runs the module.
     type: str
   mode:
     description: Mode of files. By default V(0755) for one that is executable on the controller, else V(0644).
@@ -46,8 +46,8 @@ options:
     type: str
     default: "0755"
   files:
-    description: What differs for some files. All elements that match a file apply, in order. C(*) also matches
-      C(/). An element that matches no file is an error.
+    description: What differs for some files. All elements that match a file apply, in order. C(*) also
+      matches C(/). An element that matches no file is an error.
     type: list
     elements: dict
     default: []
@@ -95,13 +95,13 @@ options:
     elements: str
     default: []
   exclusive:
-    description: Directories in which everything is as the tree says, and what is not of the tree is removed.
+    description: Directories in which everything is as the tree says; what is not of it is removed.
     type: list
     elements: str
     default: []
   validate:
-    description: Commands to run when something was changed. An element is a list of words, or a string that is
-      split as a shell would.
+    description: Commands to run when something was changed. An element is a list of words, or a string that
+      is split as a shell would.
     type: list
     elements: raw
     default: []

@@ -7,10 +7,11 @@ DOCUMENTATION = r"""
 module: keep_running
 short_description: Keep systemd units running, many in one call
 description:
-  - Whatever became of a unit, afterwards it is unmasked, enabled, started, and what systemd has loaded is what
-    stands on disk. All units are looked at in one call of C(systemctl); nothing is done when nothing is wrong.
-  - A unit is restarted when it started before one of O(reads), or its own unit file in C(/etc), was last written. Unlike a
-    handler that cannot be forgotten by a play that stops between the two.
+  - Whatever became of a unit, afterwards it is unmasked, enabled, started, and what systemd has loaded is
+    what stands on disk. All units are looked at in one call of C(systemctl); nothing is done when nothing is
+    wrong.
+  - A unit is restarted when it started before one of O(reads), or its own unit file in C(/etc), was last
+    written. Unlike a handler that cannot be forgotten by a play that stops between the two.
   - Supports check mode; units that are not there yet would be started.
 options:
   units:

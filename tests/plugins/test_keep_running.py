@@ -1,0 +1,92 @@
+"""keep_running against a systemctl that remembers what it was told."""
+
+import time
+
+import pytest
+from keep_running import SystemdError, keep_running
+
+
+class Systemd:
+    def __init__(self, **units):
+        sound = {
+            "LoadState": "loaded",
+            "UnitFileState": "enabled",
+            "ActiveState": "active",
+            "NeedDaemonReload": "no",
+            "FragmentPath": "/lib/systemd/system/x",
+            "ActiveEnterTimestampMonotonic": str(int(time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6)),
+        }
+        self.units = {name: {**sound, **state} for name, state in units.items()}
+        self.told = []
+        self.refuses = ()
+
+    def run(self, command):
+        program, verb, *rest = command
+        if verb == "show":
+            names = rest[rest.index("--") + 1 :]
+            blocks = ("\n".join(f"{k}={v}" for k, v in self.units[name].items()) for name in names)
+            return 0, "\n\n".join(blocks) + "\n", ""
+        if program == "journalctl":
+            return 0, "it said this\n", ""
+        if verb in self.refuses:
+            return 1, "", f"{verb} failed"
+        self.told.append(" ".join(command[1:]))
+        if verb == "daemon-reload":
+            for unit in self.units.values():
+                unit["NeedDaemonReload"] = "no"
+                if unit["LoadState"] == "masked":
+                    unit.update(LoadState="loaded", UnitFileState="disabled")
+        return 0, "", ""
+
+    def keep(self, *names, reads=(), check=False):
+        return keep_running(self.run, list(names or self.units), list(reads), check=check)
+
+
+def test_nothing_is_done_when_nothing_is_wrong():
+    systemd = Systemd(a={}, b={"UnitFileState": "static"}, c={"UnitFileState": "generated"})
+    assert systemd.keep() == {}
+    assert systemd.told == []
+
+
+def test_a_stopped_and_disabled_unit():
+    systemd = Systemd(a={"UnitFileState": "disabled", "ActiveState": "inactive"}, b={})
+    assert systemd.keep() == {"a": ["enabled", "started"]}
+    assert systemd.told == ["enable a", "reset-failed a", "start a"]
+
+
+def test_a_masked_unit():
+    systemd = Systemd(a={"LoadState": "masked", "UnitFileState": "masked", "ActiveState": "inactive"})
+    assert systemd.keep() == {"a": ["unmasked", "enabled", "started"]}
+    assert systemd.told[:3] == ["unmask --runtime a", "unmask a", "daemon-reload"]
+
+
+def test_systemd_learns_of_a_changed_unit_file():
+    systemd = Systemd(a={"NeedDaemonReload": "yes"})
+    assert systemd.keep() == {}
+    assert systemd.told == ["daemon-reload"]
+
+
+def test_a_unit_older_than_what_it_reads_is_restarted(tmp_path):
+    settings = tmp_path / "settings"
+    settings.write_text("new")
+    hour_ago = str(int((time.clock_gettime(time.CLOCK_MONOTONIC) - 3600) * 1e6))
+    systemd = Systemd(a={"ActiveEnterTimestampMonotonic": hour_ago})
+    assert systemd.keep(reads=[str(settings), "/not/there"]) == {"a": ["restarted"]}
+    assert systemd.told == ["restart a"]
+    assert Systemd(a={}).keep(reads=["/etc/passwd"]) == {}
+
+
+def test_check_mode_only_says():
+    systemd = Systemd(a={"LoadState": "not-found", "UnitFileState": "", "ActiveState": "inactive"})
+    assert systemd.keep(check=True) == {"a": ["enabled", "started"]}
+    assert systemd.told == []
+
+
+def test_a_missing_unit_and_one_that_does_not_start_are_named():
+    systemd = Systemd(a={"LoadState": "not-found", "UnitFileState": "", "ActiveState": "inactive"})
+    with pytest.raises(SystemdError, match="no usable unit a"):
+        systemd.keep()
+    systemd = Systemd(a={"ActiveState": "failed"})
+    systemd.refuses = ("start",)
+    with pytest.raises(SystemdError, match=r"(?s)`systemctl start a` failed.*it said this"):
+        systemd.keep()

@@ -1,0 +1,91 @@
+"""Defaults, argument specifications and conditions say the same; a wrong variable stops a play at once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+def load(path):
+    return yaml.safe_load(path.read_text()) if path.exists() else {}
+
+
+def test_specification_and_defaults_have_the_same_keys(role):
+    options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    defaults = load(role / "defaults/main.yml")
+    required = {name for name, option in options.items() if option.get("required")}
+    assert set(options) == set(defaults) | required
+    assert not required & set(defaults)
+    assert {name: options[name]["default"] for name in defaults} == defaults
+
+
+def test_required_variables_are_shared_ones(role, root):
+    options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    shared = {}
+    for path in (root / "group_vars/all").glob("*.yml"):
+        shared |= load(path)
+    assert {name for name, option in options.items() if option.get("required")} <= set(shared)
+
+
+def test_own_variables_have_the_roles_name_in_front(role):
+    assert all(name.startswith(f"{role.name}_") for name in load(role / "defaults/main.yml"))
+    assert all(name.startswith(f"__{role.name}_") for name in load(role / "vars/main.yml"))
+
+
+def test_every_default_has_a_comment(role):
+    text = (role / "defaults/main.yml").read_text()
+    blocks = [block for block in text.removeprefix("---\n").split("\n\n") if block.strip()]
+    assert all(block.lstrip().startswith("#") for block in blocks)
+
+
+def test_secrets_are_marked(role):
+    options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    secret = {name for name in options if name.endswith(("password", "htpasswd_users"))}
+    assert {name for name in options if options[name].get("no_log")} == secret
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({}, []),
+        (
+            {"nginx_hepasswd_users": [], "atlas_public_port": "https"},
+            ["nginx_hepasswd_users", "did you mean nginx_htpasswd_users?", "atlas_public_port"],
+        ),
+        (
+            {"atlas_owner_password": "x123", "atlas_database_engine": "mysql"},
+            ["atlas_database_engine must be one of: postgresql, sqlite"],
+        ),
+        (
+            {
+                "atlas_settings": {"data_dir": "/tmp"},
+                "certificate_renew_days": 90,
+                "atlas_owner_password": "short",
+            },
+            ["variable of its own", "certificate_renew_days", "atlas_owner_password must be 8 to 72"],
+        ),
+    ],
+)
+def test_a_wrong_variable_stops_the_play_before_it_connects(root, tmp_path, variables, words):
+    inventory = tmp_path / "hosts.yml"
+    secrets = {"atlas_owner_password": "correct horse", "atlas_database_password": "battery-staple"}
+    # Nobody listens there: a play that gets as far as connecting says UNREACHABLE.
+    host = {"ansible_host": "127.0.0.1", "ansible_port": 1, **secrets, **variables}
+    inventory.write_text(yaml.safe_dump({"all": {"hosts": {"example.org": host}}}))
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), "site.yml"],
+        cwd=root,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert ("UNREACHABLE" in done.stdout) == (not words), done.stdout
+    assert ("Nothing was changed." in done.stdout) == bool(words)
+    for word in words:
+        assert word in done.stdout
+    assert "x123" not in done.stdout
