@@ -48,6 +48,19 @@ ExecStart=/usr/bin/ssh-keygen -A
 [Install]
 WantedBy=multi-user.target
 """
+# On a machine systemd shares its mounts with the namespaces of units; in a container it leaves them as the engine
+# made them. Private ones keep LoadCredential= from handing anything over.
+SHARED_MOUNTS = """\
+[Unit]
+Description=Share mounts as a machine does
+DefaultDependencies=no
+Before=sysinit.target
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/mount --make-rshared /
+[Install]
+WantedBy=sysinit.target
+"""
 
 
 def default_suite() -> str:
@@ -84,7 +97,8 @@ def _build(container_engine: engine.Engine, suite: str, image: str) -> None:
         f"chroot $1 apt-get -qq install --yes --download-only --no-install-recommends {' '.join(DOWNLOADED)}",
         "rm $1/etc/ssh/ssh_host_*",
         f"printf %s {shlex.quote(HOST_KEYS)} > $1/etc/systemd/system/ssh-host-keys.service",
-        "chroot $1 systemctl enable ssh-host-keys.service",
+        f"printf %s {shlex.quote(SHARED_MOUNTS)} > $1/etc/systemd/system/shared-mounts.service",
+        "chroot $1 systemctl enable ssh-host-keys.service shared-mounts.service",
         *(f"ln -s /dev/null $1/etc/systemd/system/{unit}" for unit in MASKED),
     ]
     bootstrap = [
