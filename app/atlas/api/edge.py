@@ -131,8 +131,10 @@ class _Exchange:
 
     async def answer(self, error: Exception) -> None:
         problem = problem_of(error)
-        if problem.status >= 500:
+        if problem.status == 500:
             log.error("request failed", code=problem.code, exc_info=error)
+        elif problem.status == 503:
+            log.warning("request failed", code=problem.code, reason=str(getattr(error, "orig", error)))
         response = error_answer(self.scope, problem)
         await response(self.scope, self.receive, self.send)
 

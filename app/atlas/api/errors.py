@@ -1,16 +1,17 @@
 """What goes wrong, as an answer: `{"error": {"code", "message", "id"}}` to programs, a page to people."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import sqlalchemy as sa
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from atlas.patience import is_outage
 from atlas.urls import InvalidUrl
 
 #: Seconds after which asking a database that is away once more is worth it.
@@ -68,13 +69,6 @@ def problem_of(error: Exception) -> Problem:
             )
 
 
-def is_outage(error: BaseException) -> bool:
-    """Tell whether the database could not be reached, or not in time."""
-    return isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)) or (
-        isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
-    )
-
-
 def json_answer(problem: Problem, error_id: str) -> Response:
     """Return the answer a program gets."""
     body = {"error": {"code": problem.code, "message": problem.message, "id": error_id}}
@@ -112,6 +106,9 @@ _HTTP_CODES = {
 }
 
 
+_SHOULD = re.compile(r"^\w+ should ")  # pydantic's "Input should be ...", "String should have ..."
+
+
 def _of_http(error: HTTPException) -> Problem:
     code, message = _HTTP_CODES.get(error.status_code, ("", ""))
     if not code:
@@ -133,6 +130,5 @@ def _sentence(problem: Mapping[str, Any]) -> str:
         return f"{name} must be a JSON object (Content-Type: application/json)."
     if kind == "extra_forbidden":
         return f"{name} is not known here."
-    reason = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    reason = reason.replace("should", "must", 1) if reason.startswith("should") else f"is wrong: {reason}"
-    return f"{name} {reason}."
+    must = _SHOULD.sub("must ", str(problem["msg"]).removeprefix("Value error, "))
+    return f"{name} {must}." if must.startswith("must ") else f"{name} is wrong: {must}."

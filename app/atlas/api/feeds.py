@@ -54,7 +54,9 @@ def follow(request: Request, new: NewFeed, response: Response) -> dict[str, Any]
     """Follow a feed: it is read within minutes, then again and again. One followed already stays as it is."""
     parts = state(request)
     with parts.engine.begin() as conn:
-        feed = feeds.subscribe(conn, new.url, now=parts.clock())
+        feed = feeds.subscribe(
+            conn, new.url, now=parts.clock(), interval_seconds=parts.settings.feed_interval_seconds
+        )
     response.headers["Location"] = f"/api/feeds/{feed['id']}"
     return feed
 

@@ -18,6 +18,10 @@ router = APIRouter(prefix="/api/items", tags=["items"])
 
 #: An empty query parameter (`?stage=`) is one that was not given.
 _given = BeforeValidator(lambda value: None if value == "" else value)
+_Stage = Annotated[int, Field(ge=0, le=999)]
+_Kind = Annotated[str, Field(max_length=20)]
+_Words = Annotated[str, Field(max_length=400)]
+_Cursor = Annotated[int, Field(ge=1, le=MAX_ID)]
 
 
 class NewItem(BaseModel):
@@ -95,7 +99,7 @@ async def add(request: Request, new: NewItem, response: Response) -> items.Added
     """Save a page.
 
     It is kept durably when this answers; fetching and reading it follow: look at the item to see it arrive.
-    Of a page that is here already nothing is overwritten, nor is it fetched again: the answer says where it is.
+    A page that is here already is neither fetched again nor overwritten: the answer says where it is.
     """
     added = await state(request).saver.add(New(new.url, new.title, request_id(request)))
     response.headers["Location"] = f"/api/items/{added.id}"
@@ -105,15 +109,11 @@ async def add(request: Request, new: NewItem, response: Response) -> items.Added
 @router.get("", response_model=ItemPage, responses=documented(401, 422, 503))
 def list_items(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
-    stage: Annotated[int | None, _given, Query(description="Only items at this stage.", ge=0, le=999)] = None,
-    kind: Annotated[str | None, _given, Query(description="Only this kind.", max_length=20)] = None,
-    q: Annotated[
-        str | None, _given, Query(description="Only what contains these words.", max_length=400)
-    ] = None,
+    stage: Annotated[_Stage | None, _given, Query(description="Only items at this stage.")] = None,
+    kind: Annotated[_Kind | None, _given, Query(description="Only this kind.")] = None,
+    q: Annotated[_Words | None, _given, Query(description="Only what contains these words.")] = None,
     limit: Annotated[int, Query(description="How many at most.", ge=1, le=200)] = 50,
-    cursor: Annotated[
-        int | None, _given, Query(description="`next` of the page before.", ge=1, le=MAX_ID)
-    ] = None,
+    cursor: Annotated[_Cursor | None, _given, Query(description="`next` of the page before.")] = None,
 ) -> dict[str, Any]:
     """List items, newest first, without their text. Duplicates show only when asked for by `stage=599`."""
     with read(state(request).engine) as conn:

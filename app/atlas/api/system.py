@@ -3,7 +3,6 @@
 import shutil
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Literal
 
 import sqlalchemy as sa
@@ -11,13 +10,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from atlas import items
-from atlas.api.errors import DATABASE_RETRY_SECONDS, is_outage
+from atlas import status
+from atlas.api.errors import DATABASE_RETRY_SECONDS
 from atlas.api.state import State, state
 from atlas.database import migrate
 from atlas.database.engine import read
-from atlas.database.tables import items as items_table
-from atlas.database.tables import workers
+from atlas.patience import is_outage
 from atlas.search import search
 
 router = APIRouter(tags=["system"])
@@ -25,10 +23,8 @@ router = APIRouter(tags=["system"])
 Status = Literal["ok", "degraded", "down"]
 Finding = tuple[Status, str]
 
-#: A worker that was silent for longer is taken for dead (it speaks every few seconds).
-WORKER_SILENCE = timedelta(seconds=60)
-#: The pipeline is slow when an item has been due for longer.
-WAIT = timedelta(minutes=15)
+#: The pipeline is slow when an item has been due for longer, in seconds.
+LONG_WAIT = 900
 #: Free space below which the disk is a worry, and a danger (share of the whole, and bytes).
 DISK_LOW = (0.10, 1_000_000_000)
 DISK_FULL = (0.02, 200_000_000)
@@ -94,12 +90,12 @@ def _missing_migration(parts: State) -> str:
 def _timed(check: Callable[[State], Finding], parts: State) -> Check:
     started = time.perf_counter()
     try:
-        status, message = check(parts)
+        verdict, message = check(parts)
     except sa.exc.SQLAlchemyError as error:
-        status = "down"
+        verdict = "down"
         message = "The database does not answer." if is_outage(error) else "The database refused."
     return Check(
-        status=status, message=message, milliseconds=round((time.perf_counter() - started) * 1000, 2)
+        status=verdict, message=message, milliseconds=round((time.perf_counter() - started) * 1000, 2)
     )
 
 
@@ -111,17 +107,18 @@ def _database(parts: State) -> Finding:
 
 def _worker(parts: State) -> Finding:
     with read(parts.engine) as conn:
-        seen = conn.execute(sa.select(sa.func.max(workers.c.seen_at))).scalar()
-    if seen is None:
-        return "degraded", "No worker has ever run."
-    silence = parts.clock() - seen
-    if silence > WORKER_SILENCE:
-        return "degraded", f"No worker has been heard of for {int(silence.total_seconds())} seconds."
-    return "ok", "A worker runs."
+        seen = status.workers_seen(conn, parts.clock())
+    alive = sum(worker.silent_seconds <= status.ALIVE.total_seconds() for worker in seen)
+    if alive == 0:
+        return "degraded", "No worker runs: what is added waits."
+    return "ok", f"{alive} worker{'s run' if alive > 1 else ' runs'}."
 
 
 def _disk(parts: State) -> Finding:
-    usage = shutil.disk_usage(parts.settings.data_dir)
+    try:
+        usage = shutil.disk_usage(parts.settings.data_dir)
+    except OSError as error:
+        return "degraded", f"The data directory cannot be read: {error.strerror}."
     share, free = usage.free / usage.total, f"{usage.free / 1e9:.1f} GB are free."
     if share < DISK_FULL[0] or usage.free < DISK_FULL[1]:
         return "down", f"The disk is full: {free}"
@@ -137,15 +134,14 @@ def _search(parts: State) -> Finding:
 
 
 def _pipeline(parts: State) -> Finding:
-    now = parts.clock()
     with read(parts.engine) as conn:
-        waiting = items.queue_size(conn, now)
-        oldest = conn.execute(sa.select(sa.func.min(items_table.c.due_at))).scalar()
-    if waiting >= parts.settings.max_queue_size:
-        return "degraded", f"{waiting} items wait: new ones are refused until there are fewer."
-    if oldest is not None and now - oldest > WAIT:
-        return "degraded", f"An item has been due for {int((now - oldest).total_seconds() / 60)} minutes."
-    return "ok", f"{waiting} items wait."
+        lanes = status.waiting(conn, parts.clock())
+    length, oldest = sum(lane.length for lane in lanes), max(lane.oldest_seconds for lane in lanes)
+    if length >= parts.settings.max_queue_size:
+        return "degraded", f"{length} items wait: new ones are refused until there are fewer."
+    if oldest > LONG_WAIT:
+        return "degraded", f"An item has been due for {int(oldest / 60)} minutes."
+    return "ok", f"{length} items wait."
 
 
 CHECKS: dict[str, Callable[[State], Finding]] = {

@@ -147,7 +147,12 @@ def follow(request: Request, form: Form) -> Response:
     parts = state(request)
     try:
         with parts.engine.begin() as conn:
-            sources.subscribe(conn, find_url(typed), now=parts.clock())
+            sources.subscribe(
+                conn,
+                find_url(typed),
+                now=parts.clock(),
+                interval_seconds=parts.settings.feed_interval_seconds,
+            )
     except InvalidUrl as error:
         return _feeds(request, url=typed, error=str(error), status=422)
     return see("/feeds")
