@@ -100,12 +100,12 @@ def admit(container_engine: engine.Engine, machine: Machine) -> None:
         machine.name, ADMIT.format(user=machine.user), stdin=key.with_suffix(".pub").read_text()
     )
     host_key = container_engine.execute(machine.name, "cut -d ' ' -f 1,2 /etc/ssh/ssh_host_ed25519_key.pub")
-    (directory / "known_hosts").write_text(f"{machine.hostname} {host_key}\n")
+    (directory / "known_hosts").write_text(f"{machine.name} {host_key}\n")
     port = published(container_engine, machine.name)[22]
     (directory / "config").write_text(
-        CONFIG.format(host=machine.hostname, port=port, user=machine.user, directory=directory.resolve())
+        CONFIG.format(machine=machine, port=port, directory=directory.resolve())
     )
-    if not _answers(directory / "config", machine.hostname):
+    if not _answers(directory / "config", machine.name):
         sys.exit(f"{machine.name} runs, but does not answer on SSH port {port}.")
 
 
@@ -122,14 +122,14 @@ chmod 0600 "$home/.ssh/authorized_keys"
 """
 
 CONFIG = """\
-Host {host}
+Host {machine.name} {machine.hostname}
   HostName 127.0.0.1
   Port {port}
-  User {user}
+  User {machine.user}
   IdentityFile "{directory}/id_ed25519"
   IdentitiesOnly yes
   UserKnownHostsFile "{directory}/known_hosts"
-  HostKeyAlias {host}
+  HostKeyAlias {machine.name}
   StrictHostKeyChecking yes
 """
 

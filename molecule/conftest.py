@@ -1,0 +1,115 @@
+"""What the scenarios' tests share. They look from outside where they can: over TLS, by the published port."""
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import engine  # noqa: E402
+import machine  # noqa: E402
+
+SCENARIO = os.environ["MOLECULE_SCENARIO_NAME"]
+WHOLE = ("site", "ssh")
+# Without what Ansible says of itself.
+JOURNAL = "sudo -n journalctl --no-pager --lines=500 | grep -Ev ' (ansible-|sudo|sshd)[^ ]*\\[' | tail -n 60"
+
+
+@dataclass(frozen=True)
+class Play:
+    """How a run of a playbook ended, and what it changed: for each changed task, the files it wrote."""
+
+    succeeded: bool
+    output: str
+    changes: dict[str, list[str]]
+
+
+@pytest.fixture(scope="session")
+def scenario_directory():
+    """Where the scenario keeps its secrets and its SSH key."""
+    return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+
+
+@pytest.fixture(scope="session")
+def play(scenario_directory):
+    """Run the scenario's playbook as `converge` does, with more arguments."""
+
+    def run(*arguments: str) -> Play:
+        report = scenario_directory / "changes.json"
+        report.unlink(missing_ok=True)
+        playbook = "site.yml" if SCENARIO.startswith(WHOLE) else "molecule/converge.yml"
+        inventory = "molecule/ssh/inventory" if SCENARIO == "ssh" else "molecule/inventory"
+        result = subprocess.run(
+            ["ansible-playbook", "-i", inventory, *_extra(scenario_directory), *arguments, playbook],
+            cwd=ROOT,
+            env={**os.environ, "ATLAS_CHANGES_FILE": str(report)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        changes = json.loads(report.read_text()) if report.exists() else []
+        return Play(
+            result.returncode == 0,
+            result.stdout,
+            {change["task"]: change["files"] for change in changes},
+        )
+
+    return run
+
+
+def _extra(directory: Path) -> list[str]:
+    """The scenario over SSH has an inventory of one line; the rest of what `converge` is told is here."""
+    if SCENARIO != "ssh":
+        return []
+    return [
+        f"--ssh-common-args=-F {directory}/ssh/config",
+        f"--extra-vars=@{ROOT}/molecule/ssh/variables.yml",
+    ]
+
+
+@pytest.fixture(scope="session")
+def port():
+    """Map a port of the machine to the one it is published at on 127.0.0.1."""
+    return machine.published(engine.require(), f"atlas-test-{SCENARIO}").__getitem__
+
+
+@pytest.fixture(scope="session")
+def eventually():
+    """Wait until a condition holds; fail when it does not in time."""
+
+    def wait(condition, seconds=30):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"not within {seconds} s"
+            time.sleep(0.3)
+
+    return wait
+
+
+@pytest.fixture
+def web(host, port):
+    """A client of the machine's web server that trusts its authority, and nothing else."""
+    authority = ssl.create_default_context(cadata=host.file("/etc/atlas/certificate/ca.pem").content_string)
+    with httpx2.Client(base_url=f"https://127.0.0.1:{port(443)}", verify=authority, timeout=30) as client:
+        yield client
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Print the machine's journal where a test failed: that is where the reason stands."""
+    report = yield
+    if report.failed and "host" in item.funcargs:
+        journal = item.funcargs["host"].run(JOURNAL)
+        report.sections.append(("the machine's journal", journal.stdout))
+    return report
