@@ -1,0 +1,1 @@
+"""Where items come from: feeds, and later podcasts, mail, files and imports."""
