@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
     feed = _group(verbs, "feed", "subscribe to feeds and list them")
     _verb(feed, "add", "feeds:add", "subscribe to a feed").add_argument("url", metavar="URL")
-    _verb(feed, "list", "feeds:show", "list the feeds")
+    _verb(feed, "list", "feeds:show_all", "list the feeds")
 
     user = _group(verbs, "user", "manage accounts")
     password = _verb(user, "set", "accounts:set_password", "make an account, or give it a new password")
