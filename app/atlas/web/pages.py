@@ -1,9 +1,12 @@
 """The pages behind the login. Looking at one changes nothing; what does is a form (see `forms`)."""
 
 import json
+import re
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter
+from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -48,22 +51,25 @@ def see(path: str) -> Response:
 def library(request: Request) -> Response:
     """Show what there is, newest first."""
     chosen = STATES.get(request.query_params.get("state", ""), STATES[""])
-    before = request.query_params.get("before", "")
+    before, feed_id = _number(request, "before"), _number(request, "feed")
     with read(state(request).engine) as conn:
+        feed = _feed(conn, feed_id) if feed_id is not None else None
         rows, following = items.list_items(
-            conn, stage=chosen.stages, limit=LIST_LIMIT, cursor=int(before) if before.isdecimal() else None
+            conn, stage=chosen.stages, feed_id=feed_id, limit=LIST_LIMIT, cursor=before
         )
         tally = {
             key: items.count(conn, STATES[key].stages or ()) for key in ("waiting", "failed", "duplicate")
         }
+    places = {"state": chosen.key, "feed": feed_id, "before": following}
     return page(
         request,
         "library.html",
         here="library",
         state=chosen,
-        before=before,
+        feed=feed,
+        further=before is not None,
         rows=rows,
-        next=following,
+        older=urlencode({key: value for key, value in places.items() if value}) if following else "",
         tally=tally,
     )
 
@@ -105,8 +111,7 @@ async def retry(request: Request, item_id: int, form: Form) -> Response:  # noqa
 def search(request: Request) -> Response:
     """Find what was read by the words in it."""
     q = request.query_params.get("q", "").strip()[:400]
-    offset = request.query_params.get("from", "")
-    start = min(int(offset), 100_000) if offset.isdecimal() else 0
+    start = min(_number(request, "from") or 0, 100_000)
     with read(state(request).engine) as conn:
         total, hits = find(conn, q, limit=SEARCH_LIMIT, offset=start) if q else (0, [])
     return page(
@@ -228,12 +233,22 @@ def _bookmarklet(public_url: str) -> str:
     )
 
 
+def _feed(conn: Connection, feed_id: int) -> dict[str, Any]:
+    return _found(next((feed for feed in sources.list_feeds(conn) if feed["id"] == feed_id), None))
+
+
+def _number(request: Request, name: str) -> int | None:
+    """Return a number from the query; None when there is none, or none that could be an id."""
+    text = request.query_params.get(name, "")
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+
+
 def _get(request: Request, item_id: int) -> dict[str, Any]:
     with read(state(request).engine) as conn:
         return _found(items.get(conn, item_id))
 
 
-def _found(item: dict[str, Any] | None) -> dict[str, Any]:
-    if item is None:
-        raise Problem(404, "not_found", "There is no item with this number.")
-    return item
+def _found(row: dict[str, Any] | None) -> dict[str, Any]:
+    if row is None:
+        raise Problem(404, "not_found", "There is nothing with this number.")
+    return row

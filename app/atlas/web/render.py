@@ -40,6 +40,7 @@ class Pages:
             state_of=words.state_of,
             states=words.STATES,
             until=words.until,
+            web_link=web_link,
         )
 
     def answer(
@@ -65,6 +66,11 @@ class Pages:
 def form_token(secret: str) -> str:
     """Return the token a form must send back: it proves the form is ours, made for this very session."""
     return hmac.new(secret.encode(), b"atlas form", hashlib.sha256).hexdigest()[:32]
+
+
+def web_link(url: str | None) -> str:
+    """Return an address a link may lead to, "" for what is none: feeds may name anything as their site."""
+    return url if url and url.startswith(("https://", "http://")) else ""
 
 
 def plain_url(url: str) -> str:
