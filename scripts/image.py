@@ -48,8 +48,8 @@ ExecStart=/usr/bin/ssh-keygen -A
 [Install]
 WantedBy=multi-user.target
 """
-# On a machine systemd shares its mounts with the namespaces of units; in a container it leaves them as the engine
-# made them. Private ones keep LoadCredential= from handing anything over.
+# On a machine systemd shares its mounts with the namespaces of units; in a container it leaves them as the
+# engine made them. Private ones keep LoadCredential= from handing anything over.
 SHARED_MOUNTS = """\
 [Unit]
 Description=Share mounts as a machine does

@@ -14,7 +14,7 @@ import shlex
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -57,6 +57,14 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+class Source(NamedTuple):
+    """A file on the controller that belongs into the tree, and the element of `src` it was found by."""
+
+    file: Path
+    root: Path
+    rendered: bool
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     """The action plugin Ansible loads by this name."""
 
@@ -92,9 +100,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         return result
 
-    def _sources(self, places: list[Any], dest: str) -> dict[str, tuple[Path, bool]]:
+    def _sources(self, places: list[Any], dest: str) -> dict[str, Source]:
         """Map each destination to the file on the controller and whether it is rendered."""
-        sources: dict[str, tuple[Path, bool]] = {}
+        sources: dict[str, Source] = {}
         for place in places:
             given = place if isinstance(place, dict) else {"path": place}
             if not isinstance(given.get("path"), str) or not given.keys() <= {"path", "to", "render"}:
@@ -109,16 +117,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 else:
                     name = given.get("to", root.name)
                 rendered = render and name.endswith(".j2")
-                sources[_below(dest, name.removesuffix(".j2") if rendered else name)] = (file, rendered)
+                sources[_below(dest, name.removesuffix(".j2") if rendered else name)] = Source(
+                    file, root, rendered
+                )
         return sources
 
-    def _contents(self, sources: dict[str, tuple[Path, bool]], task_vars: dict[str, Any]) -> dict[str, bytes]:
+    def _contents(self, sources: dict[str, Source], task_vars: dict[str, Any]) -> dict[str, bytes]:
         variables = task_vars.copy()
-        # What templates share stands in the role's templates/, as `{% include %}` expects.
-        places = [os.path.join(place, "templates") for place in task_vars.get("ansible_search_path", [])]
+        # What templates of a tree share stands in templates/ beside it.
+        places = sorted({str(source.root.parent / "templates") for source in sources.values()})
         templar = self._templar.copy_with_new_env(searchpath=places, available_variables=variables)
         contents: dict[str, bytes] = {}
-        for path, (file, rendered) in sources.items():
+        for path, (file, _, rendered) in sources.items():
             if not rendered:
                 contents[path] = file.read_bytes()
                 continue
@@ -187,10 +197,8 @@ def _all_used(specials: list[dict[str, Any]], names: list[str]) -> None:
             raise AnsibleActionFail(f"install_tree: no file of the tree matches {special['pattern']!r}")
 
 
-def _entry(
-    path: str, source: tuple[Path, bool], content: bytes, dest: str, options: dict[str, Any]
-) -> dict[str, Any]:
-    executable = os.access(source[0], os.X_OK)
+def _entry(path: str, source: Source, content: bytes, dest: str, options: dict[str, Any]) -> dict[str, Any]:
+    executable = os.access(source.file, os.X_OK)
     attributes = {
         "owner": options["owner"],
         "group": options["group"],

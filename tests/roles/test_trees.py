@@ -1,0 +1,168 @@
+"""What the trees of the roles become: rendered by a real play, once for all tests, in two variants."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from atlasctl.health.definitions import load
+
+ROOT = Path(__file__).parents[2]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if (path / "tree").is_dir())
+SECRETS = {"atlas_owner_password": "correct horse", "atlas_database_password": "battery-staple"}
+VARIANTS = {
+    "production": {"atlas_domain": "atlas.example.org", "atlas_public_port": 443, "atlas_auth_mode": "both"},
+    "local": {
+        "atlas_domain": "localhost",
+        "atlas_public_port": 8443,
+        "atlas_auth_mode": "session",
+        "atlas_database_engine": "sqlite",
+        "atlas_settings": {"user_agent": 'Me "and" my $HOME \\ reader', "worker_threads": 8},
+    },
+}
+
+
+def play(home):
+    """One play for all variants; what a task is given goes before the files of variables."""
+    given = sorted((ROOT / "group_vars/all").glob("*.yml"))
+    given += [path for name in ROLES for path in sorted((ROOT / "roles" / name).glob("[dv]*/main.yml"))]
+    sources = {name: [str(ROOT / "roles" / name / "tree")] for name in ROLES}
+    sources["postgresql"].append(
+        {"path": str(ROOT / "roles/postgresql/cluster"), "to": "etc/postgresql/15/main"}
+    )
+    found = {
+        "postgresql_memory_mb": 1024,
+        "__postgresql_clusters": {"files": [{"path": "/etc/postgresql/15/main"}]},
+    }
+    tasks = [
+        {
+            "name": f"{name} in {variant}",
+            "install_tree": {
+                "src": src,
+                "dest": str(home / variant / name),
+                "journal": str(home / "journal"),
+            },
+            "vars": SECRETS | found | variables,
+        }
+        for variant, variables in VARIANTS.items()
+        for name, src in sources.items()
+    ]
+    return {
+        "hosts": "all",
+        "gather_facts": False,
+        "vars_files": [str(path) for path in given],
+        "tasks": tasks,
+    }
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory):
+    """Directories by variant; below each, what every role puts on the machine."""
+    home = tmp_path_factory.mktemp("trees")
+    (home / "play.yml").write_text(yaml.safe_dump([play(home)]))
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local"]
+    done = subprocess.run(
+        [*command, "-e", f"ansible_python_interpreter={sys.executable}", str(home / "play.yml")],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return {variant: home / variant for variant in VARIANTS}
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request, rendered):
+    return rendered[request.param]
+
+
+def files(directory, pattern="*"):
+    return sorted(path for path in directory.rglob(pattern) if path.is_file())
+
+
+def test_nothing_is_left_of_the_templates(variant):
+    for path in files(variant):
+        text = path.read_text()
+        assert "{{" not in text, path
+        assert "{%" not in text, path
+        assert text.endswith("\n") or path.parent.name == "secrets", path
+
+
+def test_configuration_says_where_it_comes_from(variant):
+    for path in [*files(variant, "*.conf"), *files(variant, "*.service"), *files(variant, "*.timer")]:
+        assert "Managed by Ansible: change roles/" in path.read_text(), path
+
+
+def test_every_drop_in_is_json(variant):
+    found = [path for path in files(variant, "*.json") if path.parent.name.endswith(".d")]
+    assert {path.parent.name for path in found} >= {"health.d", "backup.d", "cleanup.d"}
+    for path in found:
+        assert isinstance(json.loads(path.read_text()), dict), path
+
+
+def test_atlasctl_understands_every_health_check(variant, tmp_path):
+    for path in files(variant, "*.json"):
+        if path.parent.name == "health.d":
+            shutil.copy(path, tmp_path / path.name)
+    checks, broken = load(tmp_path)
+    assert broken == []
+    assert {check.name for check in checks} >= {
+        "api",
+        "worker",
+        "nginx",
+        "database",
+        "certificate",
+        "disk",
+        "memory",
+    }
+
+
+def test_units_start_what_is_there(variant):
+    for path in files(variant, "*.service"):
+        (command,) = re.findall(r"^ExecStart=(\S+)", path.read_text(), re.MULTILINE)
+        assert command.startswith(("/opt/atlas/current/bin/", "/usr/local/")), path
+
+
+def test_timers_have_a_service_and_are_enabled_by_install(variant):
+    for path in files(variant, "*.timer"):
+        assert path.with_suffix(".service").exists()
+        assert "WantedBy=timers.target" in path.read_text()
+
+
+def test_the_environment_reads_the_same_for_a_shell_and_for_systemd(rendered):
+    path = rendered["local"] / "atlas/etc/atlas/atlas.env"
+    script = f'. {path}; printf \'%s|%s|%s\' "$ATLAS_USER_AGENT" "$ATLAS_WORKER_THREADS" "$ATLAS_PUBLIC_URL"'
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said == 'Me "and" my $HOME \\ reader|8|https://localhost:8443'
+    assert "ATLAS_DATABASE_URL" not in path.read_text()
+
+
+def test_no_secret_outside_its_file(variant):
+    for path in files(variant):
+        text = path.read_text()
+        if path.parent.name != "secrets":
+            assert not [secret for secret in SECRETS.values() if secret in text], path
+
+
+def test_the_two_ways_of_guarding_the_pages(rendered):
+    site = "nginx/etc/nginx/sites-enabled/atlas.conf"
+    both, session = ((rendered[name] / site).read_text() for name in ("production", "local"))
+    assert "location / {\n        auth_basic Atlas;" in both
+    assert "location / {\n        auth_basic off;" in session
+    assert "return 308 https://$host$request_uri;" in both
+    assert "return 308 https://$host:8443$request_uri;" in session
+
+
+def test_only_a_name_of_its_own_is_held_to_tls(rendered):
+    headers = "nginx/etc/nginx/atlas-headers.conf"
+    assert "Strict-Transport-Security" in (rendered["production"] / headers).read_text()
+    assert "Strict-Transport-Security" not in (rendered["local"] / headers).read_text()
