@@ -5,10 +5,13 @@ import datetime as dt
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
 
+from atlas.database.engine import make_engine
 from atlas.patience import is_outage
 from atlas.settings import Settings, SettingsError, load_settings
 from atlas.telemetry import logs
@@ -53,6 +56,16 @@ def show(options: argparse.Namespace, data: object, text: str) -> int:
     elif text:
         print(text)
     return 0
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Engine]:
+    """Open the database of `settings`, and close it after the block."""
+    engine = make_engine(settings)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def now() -> dt.datetime:

@@ -6,8 +6,8 @@ import sys
 from dataclasses import asdict
 
 from atlas import accounts
-from atlas.commands import CommandError, now, show
-from atlas.database.engine import make_engine, read
+from atlas.commands import CommandError, database, now, show
+from atlas.database.engine import read
 from atlas.settings import Settings
 
 #: Who did what is done by this command, in the audit.
@@ -18,7 +18,7 @@ def set_password(options: argparse.Namespace, settings: Settings) -> int:
     """Make an account, or give it a new password and end its sessions."""
     password = _password()
     try:
-        with make_engine(settings).begin() as conn:
+        with database(settings) as engine, engine.begin() as conn:
             accounts.set_password(conn, options.name, password, now(), actor=ACTOR)
     except ValueError as error:
         raise CommandError(f"{str(error).capitalize()}.") from None
@@ -28,7 +28,7 @@ def set_password(options: argparse.Namespace, settings: Settings) -> int:
 def create_token(options: argparse.Namespace, settings: Settings) -> int:
     """Make a token and print nothing else: it can be used as `$(atlas token create NAME)`."""
     name = options.user or settings.owner_name
-    with make_engine(settings).begin() as conn:
+    with database(settings) as engine, engine.begin() as conn:
         user = accounts.find_user(conn, name)
         if user is None:
             raise CommandError(f"There is no account {name!r}. Make it with `atlas user set {name}`.")
@@ -38,7 +38,7 @@ def create_token(options: argparse.Namespace, settings: Settings) -> int:
 
 def list_tokens(options: argparse.Namespace, settings: Settings) -> int:
     """Print what is known of each token."""
-    with read(make_engine(settings)) as conn:
+    with database(settings) as engine, read(engine) as conn:
         rows = accounts.list_tokens(conn)
     lines = [
         f"{row.id}  {row.name}  ({row.user_name}, made {row.created_at:%Y-%m-%d}, "
@@ -50,7 +50,7 @@ def list_tokens(options: argparse.Namespace, settings: Settings) -> int:
 
 def revoke_token(options: argparse.Namespace, settings: Settings) -> int:
     """Make a token worthless."""
-    with make_engine(settings).begin() as conn:
+    with database(settings) as engine, engine.begin() as conn:
         if not accounts.revoke_token(conn, options.id, now(), actor=ACTOR):
             raise CommandError(f"There is no token {options.id}; see `atlas token list`.")
     return show(options, {"revoked": options.id}, f"Token {options.id} is worthless now.")

@@ -6,8 +6,8 @@ from typing import Any
 
 import structlog
 
-from atlas.commands import CommandError, now, show
-from atlas.database.engine import make_engine, read
+from atlas.commands import CommandError, database, now, show
+from atlas.database.engine import read
 from atlas.net.client import Fetcher
 from atlas.scheduler import poll_due
 from atlas.settings import Settings
@@ -20,7 +20,7 @@ log = structlog.stdlib.get_logger(__name__)
 def add(options: argparse.Namespace, settings: Settings) -> int:
     """Follow a feed; it is asked with the next `atlas poll`."""
     try:
-        with make_engine(settings).begin() as conn:
+        with database(settings) as engine, engine.begin() as conn:
             feed = subscribe(conn, options.url, now=now(), interval_seconds=settings.feed_interval_seconds)
     except InvalidUrl as error:
         raise CommandError(f"{options.url}: {error}") from None
@@ -29,14 +29,15 @@ def add(options: argparse.Namespace, settings: Settings) -> int:
 
 def show_all(options: argparse.Namespace, settings: Settings) -> int:
     """Print the feeds, and what is wrong with those that are broken."""
-    with read(make_engine(settings)) as conn:
+    with database(settings) as engine, read(engine) as conn:
         feeds = list_feeds(conn)
     return show(options, feeds, "\n".join(map(_feed, feeds)) or "No feed is followed.")
 
 
 def poll(_options: argparse.Namespace, settings: Settings) -> int:
     """Ask the feeds that are due. A feed that fails is no failure of the command."""
-    done = poll_due(settings, make_engine(settings), Fetcher(settings))
+    with database(settings) as engine:
+        done = poll_due(settings, engine, Fetcher(settings))
     log.info("feeds polled", **asdict(done))
     return 0
 

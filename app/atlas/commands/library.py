@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from atlas import items
-from atlas.commands import complain, now, show
-from atlas.database.engine import make_engine, read
+from atlas.commands import complain, database, now, show
+from atlas.database.engine import read
 from atlas.items import Added, InvalidUrl
 from atlas.search import Hit
 from atlas.search import search as find
@@ -19,22 +19,22 @@ from atlas.settings import Settings
 
 def add(options: argparse.Namespace, settings: Settings) -> int:
     """Queue addresses, each in a transaction of its own."""
-    engine = make_engine(settings)
     added: list[Added] = []
     problems: list[str] = []
-    for url in _urls(options.urls):
-        try:
-            with engine.begin() as conn:
-                added.append(items.add(conn, url, now=now(), correlation_id=secrets.token_hex(8)))
-        except InvalidUrl as error:
-            problems.append(f"{url}: {error}")
+    with database(settings) as engine:
+        for url in _urls(options.urls):
+            try:
+                with engine.begin() as conn:
+                    added.append(items.add(conn, url, now=now(), correlation_id=secrets.token_hex(8)))
+            except InvalidUrl as error:
+                problems.append(f"{url}: {error}")
     show(options, [asdict(item) for item in added], "\n".join(map(_added, added)))
     return complain(*problems) if problems else 0
 
 
 def search(options: argparse.Namespace, settings: Settings) -> int:
     """Print what matches, the best first."""
-    with read(make_engine(settings)) as conn:
+    with database(settings) as engine, read(engine) as conn:
         total, hits = find(conn, " ".join(options.words), limit=options.limit)
     data = {"total": total, "items": [asdict(hit) for hit in hits]}
     return show(options, data, "\n\n".join([f"{total:,} found", *map(_hit, hits)]))

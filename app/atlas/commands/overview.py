@@ -9,15 +9,15 @@ from sqlalchemy.engine import Connection
 
 from atlas import __version__, items
 from atlas import status as states
-from atlas.commands import now, show
-from atlas.database.engine import make_engine, read
+from atlas.commands import database, now, show
+from atlas.database.engine import read
 from atlas.settings import Settings
 from atlas.stages.table import DONE, Stage
 
 
 def status(options: argparse.Namespace, settings: Settings) -> int:
     """Print how everything does."""
-    with read(make_engine(settings)) as conn:
+    with database(settings) as engine, read(engine) as conn:
         data = _overview(conn, now())
     return show(options, data, "\n".join(_lines(data)))
 

@@ -5,26 +5,25 @@ import os
 import sys
 
 from atlas import accounts
-from atlas.commands import CommandError, now, show
+from atlas.commands import CommandError, database, now, show
 from atlas.database import migrate as migrations
-from atlas.database.engine import make_engine
 from atlas.settings import Settings, unknown_options
 
 
 def migrate(options: argparse.Namespace, settings: Settings) -> int:
     """Bring the database up to date; make sure the owner can log in with the configured password, if any."""
-    engine = make_engine(settings)
-    before = migrations.current(engine)
-    try:
-        migrations.upgrade(engine)
-    except migrations.MigrationError as error:
-        raise CommandError(str(error)) from None
-    revision = migrations.current(engine)
     owner_changed = False
-    if settings.owner_password is not None:
-        password = settings.owner_password.get_secret_value()
-        with engine.begin() as conn:
-            owner_changed = accounts.ensure_owner(conn, settings.owner_name, password, now())
+    with database(settings) as engine:
+        before = migrations.current(engine)
+        try:
+            migrations.upgrade(engine)
+        except migrations.MigrationError as error:
+            raise CommandError(str(error)) from None
+        revision = migrations.current(engine)
+        if settings.owner_password is not None:
+            password = settings.owner_password.get_secret_value()
+            with engine.begin() as conn:
+                owner_changed = accounts.ensure_owner(conn, settings.owner_name, password, now())
     data = {"revision": revision, "migrated": revision != before, "owner_changed": owner_changed}
     done = f"migrated to revision {revision}" if data["migrated"] else f"up to date (revision {revision})"
     owner = f" The password of {settings.owner_name} was set." if owner_changed else ""

@@ -3,7 +3,7 @@
 import argparse
 import signal
 
-from atlas.database.engine import make_engine
+from atlas.commands import database
 from atlas.net.client import Fetcher
 from atlas.pool import ReaderPool
 from atlas.settings import Settings
@@ -13,8 +13,8 @@ from atlas.worker import Limits, Worker
 def work(options: argparse.Namespace, settings: Settings) -> int:
     """Run a worker until it is told to stop (SIGTERM, Ctrl+C) or reaches its limits."""
     limits = Limits(max_items=options.max_items, once=options.once)
-    with ReaderPool(settings) as reader:
-        worker = Worker(settings, make_engine(settings), Fetcher(settings), reader, limits=limits)
+    with database(settings) as engine, ReaderPool(settings) as reader:
+        worker = Worker(settings, engine, Fetcher(settings), reader, limits=limits)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
         worker.run()
