@@ -30,35 +30,23 @@ VARIANTS = {
 
 def play(home):
     """One play for all variants; what a task is given goes before the files of variables."""
+    roles = ROOT / "roles"
     given = sorted((ROOT / "group_vars/all").glob("*.yml"))
-    given += [path for name in ROLES for path in sorted((ROOT / "roles" / name).glob("[dv]*/main.yml"))]
-    sources = {name: [str(ROOT / "roles" / name / "tree")] for name in ROLES}
-    sources["postgresql"].append(
-        {"path": str(ROOT / "roles/postgresql/cluster"), "to": "etc/postgresql/15/main"}
-    )
-    found = {
-        "postgresql_memory_mb": 1024,
-        "__postgresql_clusters": {"files": [{"path": "/etc/postgresql/15/main"}]},
-    }
+    given += [path for name in ROLES for path in sorted((roles / name).glob("[dv]*/main.yml"))]
+    sources = {name: [str(roles / name / "tree")] for name in ROLES}
+    cluster = "etc/postgresql/15/main"
+    sources["postgresql"].append({"path": str(roles / "postgresql/cluster"), "to": cluster})
+    found = {"postgresql_memory_mb": 1024, "__postgresql_clusters": {"files": [{"path": f"/{cluster}"}]}}
     tasks = [
         {
             "name": f"{name} in {variant}",
-            "install_tree": {
-                "src": src,
-                "dest": str(home / variant / name),
-                "journal": str(home / "journal"),
-            },
+            "install_tree": {"src": src, "dest": f"{home}/{variant}/{name}", "journal": f"{home}/journal"},
             "vars": SECRETS | found | variables,
         }
         for variant, variables in VARIANTS.items()
         for name, src in sources.items()
     ]
-    return {
-        "hosts": "all",
-        "gather_facts": False,
-        "vars_files": [str(path) for path in given],
-        "tasks": tasks,
-    }
+    return {"hosts": "all", "gather_facts": False, "vars_files": list(map(str, given)), "tasks": tasks}
 
 
 @pytest.fixture(scope="session")
