@@ -36,9 +36,7 @@ def serve(_options: argparse.Namespace, settings: Settings) -> int:
         timeout_graceful_shutdown=STOP_SECONDS,
     )
     server = _Server(config)
-    with suppress(
-        KeyboardInterrupt, SystemExit
-    ):  # Ctrl+C stops it; the exit status is ours
+    with suppress(KeyboardInterrupt, SystemExit):  # Ctrl+C stops it; the exit status is ours
         server.run()
     return 0 if server.started else 1
 

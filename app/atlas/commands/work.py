@@ -5,15 +5,16 @@ import signal
 
 from atlas.commands import database
 from atlas.net.client import Fetcher
-from atlas.pool import ReaderPool
 from atlas.settings import Settings
+from atlas.stages.pool import ReaderPool
 from atlas.worker import Limits, Worker
 
 
 def work(options: argparse.Namespace, settings: Settings) -> int:
     """Run a worker until it is told to stop (SIGTERM, Ctrl+C) or reaches its limits."""
     limits = Limits(max_items=options.max_items, once=options.once)
-    with database(settings) as engine, ReaderPool(settings) as reader:
+    pool = ReaderPool(settings.reader_processes, settings.reader_timeout_seconds, settings.reader_memory_mb)
+    with database(settings) as engine, pool as reader:
         worker = Worker(settings, engine, Fetcher(settings), reader, limits=limits)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
