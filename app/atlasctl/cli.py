@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from atlasctl.files import advice
 from atlasctl.paths import from_environment
 from atlasctl.trouble import Trouble
 
@@ -24,6 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        print(f"atlasctl: {error.filename or 'the system'}: {error.strerror}{advice(error)}", file=sys.stderr)
+        return 1
 
 
 def _run(asked: argparse.Namespace) -> int:

@@ -12,6 +12,9 @@ from typing import Any
 
 from atlasctl.trouble import Trouble
 
+#: What frees space on a full disk without losing anything that is needed.
+MAKE_ROOM = "atlasctl release prune --count 1; journalctl --vacuum-size=200M; apt-get clean"
+
 
 def write(path: Path, text: str, *, mode: int = 0o644, durable: bool = True) -> None:
     """Replace `path` by `text` in one step: a reader sees the old or the new.
@@ -30,7 +33,7 @@ def write(path: Path, text: str, *, mode: int = 0o644, durable: bool = True) -> 
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise Trouble(f"Cannot write {path}: {error.strerror}.{_advice(error)}") from error
+        raise Trouble(f"Cannot write {path}: {error.strerror}{advice(error)}") from error
 
 
 def write_json(path: Path, value: object) -> None:
@@ -54,7 +57,7 @@ def locked(path: Path, what: str, now: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise Trouble(f"Cannot write {path}: {error.strerror}.{_advice(error)}") from error
+        raise Trouble(f"Cannot write {path}: {error.strerror}{advice(error)}") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,11 +95,10 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def _advice(error: OSError) -> str:
+def advice(error: OSError) -> str:
+    """Return what to do about an error of the system, as a sentence to append."""
     if error.errno in (errno.EACCES, errno.EPERM):
-        return " Run this with sudo."
+        return ". Run this with sudo."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            " The disk is full; what helps: atlasctl release prune --count 1; journalctl --vacuum-size=200M."
-        )
+        return f". What helps: {MAKE_ROOM}"
     return ""

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from atlasctl.run import Result, run
+from atlasctl.run import run
 from atlasctl.trouble import Trouble
 
 PROPERTIES = ("LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "NRestarts")
@@ -64,22 +64,24 @@ def ours() -> list[str]:
     return sorted(name for name in names if "@." not in name)
 
 
-def restart(names: list[str], *, timeout: float) -> Result:
-    """Restart units, also those that systemd has given up on; systemd orders them by After=."""
+def restart(names: list[str], *, timeout: float) -> str | None:
+    """Restart units, also those that systemd has given up on, in the order of After=.
+
+    Return None, or what systemctl says when it did not work.
+    """
     run(
         ["systemctl", "reset-failed", "--", *names], timeout=10
     )  # fails for units not loaded: the restart will say so
-    return run(["systemctl", "restart", "--", *names], timeout=timeout)
+    result = run(["systemctl", "restart", "--", *names], timeout=timeout)
+    return None if result.code == 0 else (result.err.strip() or result.words).splitlines()[0]
 
 
-def stop(names: list[str]) -> Result:
+def stop(names: list[str]) -> None:
     """Stop units."""
-    return run(["systemctl", "stop", "--", *names], timeout=100)
+    run(["systemctl", "stop", "--", *names], timeout=100)
 
 
-def journal(unit: str, lines: int = 20) -> list[str]:
-    """Return the unit's last journal lines, without stamps."""
-    result = run(
-        ["journalctl", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={unit}"], timeout=10
-    )
-    return result.out.strip().splitlines()[-lines:]
+def journal(unit: str, since: float, lines: int = 20) -> list[str]:
+    """Return the unit's last journal lines since a moment, without stamps."""
+    window = [f"--lines={lines}", f"--since=@{int(since)}", f"--unit={unit}"]
+    return run(["journalctl", "--no-pager", "--output=cat", *window], timeout=10).out.strip().splitlines()

@@ -13,6 +13,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+def exact_now() -> str:
+    """Return a stamp that sorts after every earlier one of the same second."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
 def stamp(moment: datetime) -> str:
     """Return `2026-11-22T04:05:06Z`."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

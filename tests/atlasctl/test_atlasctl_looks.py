@@ -32,6 +32,7 @@ def well(machine: Machine, site: Site, monkeypatch: pytest.MonkeyPatch) -> Machi
     machine.unit("atlas-health.service", UnitFileState="static", ActiveState="inactive", SubState="dead")
     for program in ("nginx", "timedatectl"):
         machine.program(program, "exit 0")
+    machine.program("systemd-detect-virt", "exit 1")
     machine.check("api", check="unit", unit="atlas-api.service")
     port = site.port
     data = machine.root / "var/lib/atlas"
@@ -297,6 +298,8 @@ class TestDoctor:
         said = list(found(well))
         assert "the clock is not synchronised" in said
         assert any("a release is from the future" in line for line in said)
+        well.program("systemd-detect-virt", "exit 0")
+        assert found(well) == {}, "a container cannot help it"
 
     def test_certificates(self, well: Machine, tmp_path: Path) -> None:
         short = tmp_path / "short.pem"

@@ -24,7 +24,7 @@ from atlasctl.trouble import Trouble
 from atlasctl.words import ago, clock, parse, stamp, utc_now
 
 #: A run by hand waits so long for the timer's run to end, and the other way round.
-PATIENCE_SECONDS = 100
+PATIENCE_SECONDS = 40
 
 
 def health(paths: Paths, *, as_json: bool, quiet: bool, may_heal: bool) -> int:

@@ -3,6 +3,7 @@
 systemd restarts what dies; this is for what it gave up on, what was stopped, what lives but does not answer.
 """
 
+import time
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ WINDOW = timedelta(minutes=10)
 FIRST_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(hours=1)
 RESTART_SECONDS = 60
+#: After so long no further restart is begun: the next run goes on, and the page stays young.
+HEAL_SECONDS = 60
 
 
 class Patient(NamedTuple):
@@ -39,9 +42,10 @@ def heal(
     events: list[dict[str, Any]] = []
     notes: list[str] = []
     outcome: dict[str, bool] = {}  # by check: did healing it work?
+    end = time.monotonic() + HEAL_SECONDS
     for definition in in_order(definitions):
         patients = _patients(definition, standings[definition.name], units)
-        if not patients:
+        if not patients or time.monotonic() > end:
             continue
         if any(_blocks(name, standings, outcome, definition) for name in definition.after):
             outcome[definition.name] = False
@@ -148,12 +152,12 @@ def _wait(times: list[str], now: datetime) -> str | None:
 
 
 def _restart(patient: Patient, now: datetime) -> dict[str, Any]:
-    result = restart([patient.unit], timeout=RESTART_SECONDS)
+    said = restart([patient.unit], timeout=RESTART_SECONDS)
     return {
         "at": stamp(now),
         "unit": patient.unit,
         "check": patient.check,
         "reason": patient.reason,
-        "worked": result.code == 0,
-        "said": "" if result.code == 0 else result.words,
+        "worked": said is None,
+        "said": said or "",
     }

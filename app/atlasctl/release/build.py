@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from atlasctl.files import write, write_json
+from atlasctl.files import MAKE_ROOM, write, write_json
 from atlasctl.paths import Paths
 from atlasctl.run import Result, run
 from atlasctl.trouble import Trouble
-from atlasctl.words import stamp, utc_now
+from atlasctl.words import exact_now
 
 FREE_BYTES = 500_000_000
 INSTALL_SECONDS = 900
@@ -77,27 +77,28 @@ def build(paths: Paths, root: Path, blueprint: Blueprint) -> None:
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-    _install(paths, target, blueprint.python)
+    _install(paths, target, blueprint)
     site = target / "venv/lib" / f"python{blueprint.version}" / "site-packages"
     (site / "atlas.pth").write_text("../../../../app\n", encoding="utf-8")
     write(target / "bin/atlas", LAUNCHER.format(python=target / "venv/bin/python"), mode=0o755)
     _compile(target, site)
     os.sync()  # the marker must not outlive the files it speaks for
-    write_json(target / "FINISHED", {"id": blueprint.id, "at": stamp(utc_now()), "python": blueprint.version})
+    write_json(target / "FINISHED", {"id": blueprint.id, "at": exact_now(), "python": blueprint.version})
 
 
 def _need_space(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free
     if free < FREE_BYTES:
-        raise Trouble(
-            f"only {free / 1e6:.0f} MB are free on {root}, a release needs {FREE_BYTES / 1e6:.0f}: "
-            "atlasctl release prune --count 1; journalctl --vacuum-size=200M; apt-get clean"
-        )
+        need = f"only {free / 1e6:.0f} MB are free on {root}, a release needs {FREE_BYTES / 1e6:.0f}"
+        raise Trouble(f"{need}. What helps: {MAKE_ROOM}")
 
 
-def _install(paths: Paths, target: Path, python: str) -> None:
-    """Install exactly the pinned packages, then take pip out: nothing installs into a finished release."""
+def _install(paths: Paths, target: Path, blueprint: Blueprint) -> None:
+    """Install exactly the pinned packages into a new virtual environment, with the pip of another one.
+
+    Pip stays out of releases: nothing installs into a finished one, and a new pip each time would cost seconds.
+    """
     ours = ("PYTHON", "VIRTUAL_ENV", "PIP_REQUIRE", "PIP_TARGET", "PIP_USER")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     environment |= {
@@ -106,15 +107,17 @@ def _install(paths: Paths, target: Path, python: str) -> None:
         "PIP_NO_INPUT": "1",
         "PIP_ROOT_USER_ACTION": "ignore",
     }
-    paths.pip_cache.mkdir(parents=True, exist_ok=True)
-    pip = [str(target / "venv/bin/python"), "-m", "pip"]
+    tool = paths.pip_cache / f"tool-{blueprint.version}"
+    pip = [str(tool / "bin/python"), "-m", "pip", "--python", str(target / "venv/bin/python")]
+    venv = [blueprint.python, "-m", "venv"]
     pinned = ["--require-hashes", "--no-deps", "--no-compile", "-r", str(target / "requirements.txt")]
     steps = {
-        "a virtual environment could not be made": [python, "-m", "venv", str(target / "venv")],
+        "a virtual environment could not be made": [*venv, "--without-pip", str(target / "venv")],
         "the packages could not be installed": [*pip, "install", "--quiet", *pinned],
         "the packages do not fit together": [*pip, "check"],
-        "pip could not be taken out again": [*pip, "uninstall", "--quiet", "--yes", "pip", "setuptools"],
     }
+    if run([*pip[:3], "--version"], timeout=INSTALL_SECONDS, env=environment).code != 0:
+        steps = {"pip could not be installed": [*venv, "--clear", str(tool)]} | steps
     for complaint, command in steps.items():
         result = run(command, timeout=INSTALL_SECONDS, env=environment)
         if result.code != 0:

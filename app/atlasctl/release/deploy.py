@@ -15,7 +15,7 @@ from atlasctl.release.settings import read_settings
 from atlasctl.run import run
 from atlasctl.trouble import Trouble
 from atlasctl.web import NoAnswerError, get
-from atlasctl.words import shorten, stamp, utc_now
+from atlasctl.words import exact_now, shorten
 
 CHECK_SECONDS = 60
 MIGRATE_SECONDS = 1800
@@ -74,7 +74,7 @@ def deploy(plan: Plan, source: Path, python: str) -> dict[str, Any]:
             report["actions"].append("built")
         moved = _prepare(plan, release_id, back)
         report["actions"].append("migrated")
-    except Trouble as error:
+    except (Trouble, OSError) as error:
         stays = before if before and store.find(plan.root, before) else None
         ending = f"Release {stays} goes on as before." if stays else "No release is in place."
         report |= {"failed": True, "reason": str(error), "serving": stays}
@@ -149,13 +149,14 @@ def _activate(plan: Plan, release_id: str) -> None:
     """Switch, restart and wait; raises NotReadyError."""
     _say(f"switching to {release_id}, then waiting until it is ready")
     store.switch(plan.root, release_id)
+    started = time.time()
     try:
-        result = systemd.restart(plan.units, timeout=RESTART_SECONDS)
-        if result.code != 0:
-            raise NotReadyError(result.words, _evidence(plan, "not asked, because a unit did not start"))
-        _wait(plan)
+        said = systemd.restart(plan.units, timeout=RESTART_SECONDS)
+        if said is not None:
+            raise NotReadyError(said, _evidence(plan, started, "not asked, because a unit did not start"))
+        _wait(plan, started)
     except KeyboardInterrupt:
-        raise NotReadyError("interrupted", _evidence(plan, "not waited for")) from None
+        raise NotReadyError("interrupted", _evidence(plan, started, "not waited for")) from None
     _mark_served(plan.root, release_id)
 
 
@@ -177,7 +178,7 @@ def _go_back(plan: Plan, failed: str, back: store.Release | None) -> tuple[str |
     return back.id, f"The previous release {back.id} serves again."
 
 
-def _wait(plan: Plan) -> None:
+def _wait(plan: Plan, started: float) -> None:
     """Wait until the release serves and has done so for a while; raises NotReadyError."""
     end = time.monotonic() + plan.ready_seconds
     since: float | None = None
@@ -192,9 +193,11 @@ def _wait(plan: Plan) -> None:
         else:
             since = None
         if "failed" in states:
-            raise NotReadyError("a unit has failed", _evidence(plan, answer or "200"))
+            raise NotReadyError("a unit has failed", _evidence(plan, started, answer or "200"))
         if now >= end + (plan.settle_seconds if since else 0):
-            raise NotReadyError(f"not within {plan.ready_seconds:g} s", _evidence(plan, answer or "200"))
+            raise NotReadyError(
+                f"not within {plan.ready_seconds:g} s", _evidence(plan, started, answer or "200")
+            )
         time.sleep(0.2)
 
 
@@ -219,14 +222,14 @@ def _units(plan: Plan) -> dict[str, systemd.Unit]:
         return {}
 
 
-def _evidence(plan: Plan, answer: str) -> dict[str, Any]:
-    """Collect what explains a failure: what /ready says, the units, the last lines of the failing ones."""
+def _evidence(plan: Plan, started: float, answer: str) -> dict[str, Any]:
+    """Collect what explains a failure: what /ready says, the units, what the failing ones said meanwhile."""
     units = _units(plan)
     suspects = [name for name, unit in units.items() if unit.active != "active"] or plan.units
     return {
         "ready": answer,
         "units": {name: unit.words for name, unit in units.items()},
-        "journal": {name: systemd.journal(name) for name in suspects},
+        "journal": {name: systemd.journal(name, started) for name in suspects},
     }
 
 
@@ -253,4 +256,4 @@ def _say(text: str) -> None:
 
 def _mark_served(root: Path, release_id: str) -> None:
     """Mark a release as one that can be gone back to."""
-    write_json(root / "releases" / release_id / "SERVED", {"at": stamp(utc_now())})
+    write_json(root / "releases" / release_id / "SERVED", {"at": exact_now()})
