@@ -13,12 +13,13 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from atlas.database.dialect import MAX_ID, insert, is_sqlite
+from atlas.database.dialect import MAX_ID, UtcDateTime, insert, insert_for, is_sqlite
 from atlas.database.engine import read
 from atlas.database.tables import contents, hosts, items, transitions
 from atlas.search import newest
@@ -133,9 +134,8 @@ def add(
         "added_at": now,
         "updated_at": now,
     }
-    new = insert(conn, items).on_conflict_do_nothing(index_elements=["url_key"], index_where=_UNIQUE)
     while True:
-        added = conn.execute(new.values(row).returning(items.c.id)).scalar()
+        added = conn.execute(_insert_new(conn.dialect.name), row).scalar()
         if added is not None:
             _record(conn, added, [Step(Stage.CONTENT_QUEUED, "Added")], correlation_id, now)
             return Added(added, clean, Stage.CONTENT_QUEUED, None)
@@ -151,6 +151,13 @@ def add(
         return _add_duplicate(conn, row, found.id)
 
 
+@cache
+def _insert_new(dialect: str) -> sa.Insert:
+    """Build the statement once: that takes longer than running it."""
+    new = insert_for(dialect, items).on_conflict_do_nothing(index_elements=["url_key"], index_where=_UNIQUE)
+    return new.returning(items.c.id)
+
+
 def _queue_again(conn: Connection, item_id: int, row: dict[str, Any]) -> Added:
     renewed = {name: row[name] for name in ("stage", "lane", "due_at", "correlation_id", "updated_at")}
     conn.execute(items.update().where(items.c.id == item_id).values(**renewed, attempts=0, error=None))
@@ -159,9 +166,12 @@ def _queue_again(conn: Connection, item_id: int, row: dict[str, Any]) -> Added:
     return Added(item_id, row["url"], Stage.CONTENT_QUEUED, None)
 
 
+_INSERT_DUPLICATE = items.insert().returning(items.c.id)
+
+
 def _add_duplicate(conn: Connection, row: dict[str, Any], original: int) -> Added:
     values = {**row, "stage": Stage.DUPLICATE, "due_at": None, "duplicate_of": original}
-    added: int = conn.execute(items.insert().values(values).returning(items.c.id)).scalar_one()
+    added: int = conn.execute(_INSERT_DUPLICATE, values).scalar_one()
     step = Step(Stage.DUPLICATE, f"This address is item {original} already")
     _record(conn, added, [step], row["correlation_id"], row["added_at"])
     return Added(added, row["url"], Stage.DUPLICATE, original)
@@ -176,15 +186,13 @@ def lease(
     than `host_delay_seconds` ago. A lease that ran out counts as an attempt, so that an item which kills its
     worker comes to an end.
     """
-    with read(engine) as conn:  # most looks find nothing, and need not hold up writers
-        if conn.execute(_due(now)).first() is None:
-            return None
+    if engine.dialect.name == "sqlite":
+        with read(engine) as conn:  # most looks find nothing, and need not hold up writers
+            if conn.execute(_DUE, {"now": now}).first() is None:
+                return None
     while True:
         with engine.begin() as conn:
-            query = _due(now)
-            if not is_sqlite(conn):
-                query = query.with_for_update(of=items, skip_locked=True)
-            found = conn.execute(query).one_or_none()
+            found = conn.execute(_DUE if is_sqlite(conn) else _DUE_LOCKED, {"now": now}).one_or_none()
             if found is None:
                 return None
             fetches = found.stage in FETCHING
@@ -193,39 +201,43 @@ def lease(
             return _take(conn, found, f"{worker}/{secrets.token_hex(8)}", now, lease_seconds)
 
 
-_LEASED = (
+_LEASED: tuple[sa.Column[Any], ...] = (
     items.c.id, items.c.kind, items.c.url, items.c.host, items.c.stage, items.c.attempts, items.c.lease,
     items.c.correlation_id, items.c.feed_id, items.c.original_sha256, items.c.original_type,
     items.c.final_url, items.c.lane,
 )  # fmt: skip
 
-
-def _due(now: dt.datetime) -> sa.Select[Any]:
-    resting = sa.exists().where(hosts.c.host == items.c.host, hosts.c.next_at > now)
-    return (
-        sa.select(*_LEASED)
-        .where(items.c.due_at <= now, sa.or_(items.c.stage.not_in(FETCHING), ~resting))
-        .order_by(items.c.lane, items.c.due_at, items.c.id)
-        .limit(1)
-    )
+_NOW = sa.bindparam("now", type_=UtcDateTime)
+_RESTING = sa.exists().where(hosts.c.host == items.c.host, hosts.c.next_at > _NOW)
+_DUE = (
+    sa.select(*_LEASED)
+    .where(items.c.due_at <= _NOW, sa.or_(items.c.stage.not_in(FETCHING), ~_RESTING))
+    .order_by(items.c.lane, items.c.due_at, items.c.id)
+    .limit(1)
+)
+_DUE_LOCKED = _DUE.with_for_update(of=items, skip_locked=True)
 
 
 def _reserve_host(conn: Connection, host: str, now: dt.datetime, delay_seconds: float) -> bool:
-    next_at = now + dt.timedelta(seconds=delay_seconds)
-    reserve = insert(conn, hosts).values(host=host, next_at=next_at)
-    reserve = reserve.on_conflict_do_update(
-        index_elements=["host"], set_={"next_at": next_at}, where=hosts.c.next_at <= now
-    )
-    return conn.execute(reserve.returning(hosts.c.host)).first() is not None
+    values = {"host": host, "next_at": now + dt.timedelta(seconds=delay_seconds), "now": now}
+    return conn.execute(_reserve(conn.dialect.name), values).first() is not None
+
+
+@cache
+def _reserve(dialect: str) -> sa.Insert:
+    new = insert_for(dialect, hosts)
+    change = {"next_at": new.excluded.next_at}
+    new = new.on_conflict_do_update(index_elements=["host"], set_=change, where=hosts.c.next_at <= _NOW)
+    return new.returning(hosts.c.host)
+
+
+_TAKE = items.update().where(items.c.id == sa.bindparam("item"))
 
 
 def _take(conn: Connection, found: sa.Row[Any], token: str, now: dt.datetime, seconds: float) -> Leased:
     attempts = found.attempts + (found.lease is not None)
-    conn.execute(
-        items.update()
-        .where(items.c.id == found.id)
-        .values(lease=token, due_at=now + dt.timedelta(seconds=seconds), attempts=attempts)
-    )
+    change = {"lease": token, "due_at": now + dt.timedelta(seconds=seconds), "attempts": attempts}
+    conn.execute(_TAKE, {"item": found.id, **change})
     row = {**found._mapping, "attempts": attempts, "lease": token}
     row.update(stage=Stage(found.stage), lane=Lane(found.lane))
     return Leased(**row)
@@ -248,7 +260,7 @@ def extend(
     due_at = now + dt.timedelta(seconds=lease_seconds)
     lost = []
     for item_id, token in leases:
-        held = conn.execute(_held(item_id, token).values(due_at=due_at))
+        held = conn.execute(_HELD, {"item": item_id, "token": token, "due_at": due_at})
         if held.rowcount == 0:
             lost.append(item_id)
     return lost
@@ -320,14 +332,13 @@ def fail(conn: Connection, leased: Leased, error: ItemError, *, now: dt.datetime
     return _write(conn, leased, values, [Step(Stage.PERMANENT_ERROR, error.message)], now)
 
 
-def _held(item_id: int, token: str) -> sa.Update:
-    return items.update().where(items.c.id == item_id, items.c.lease == token)
+_HELD = items.update().where(items.c.id == sa.bindparam("item"), items.c.lease == sa.bindparam("token"))
 
 
 def _write(
     conn: Connection, leased: Leased, values: Mapping[str, Any], steps: Sequence[Step], now: dt.datetime
 ) -> bool:
-    if conn.execute(_held(leased.id, leased.lease).values(values)).rowcount == 0:
+    if conn.execute(_HELD, {"item": leased.id, "token": leased.lease, **values}).rowcount == 0:
         return False
     _record(conn, leased.id, steps, leased.correlation_id, now)
     return True
@@ -359,7 +370,7 @@ def get(conn: Connection, item_id: int) -> dict[str, Any] | None:
     return dict(found._mapping) if found else None
 
 
-_SHOWN = (
+_SHOWN: tuple[sa.Column[Any], ...] = (
     items.c.id, items.c.kind, items.c.url, items.c.host, items.c.stage, items.c.lane, items.c.due_at,
     items.c.attempts, items.c.error, items.c.duplicate_of, items.c.feed_id, items.c.title, items.c.byline,
     items.c.site, items.c.language, items.c.excerpt, items.c.image, items.c.published_at, items.c.word_count,

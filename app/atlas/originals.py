@@ -27,7 +27,7 @@ def put(data_dir: Path, raw: bytes) -> str:
     sha256 = hashlib.sha256(raw).hexdigest()
     path = _path(data_dir, sha256)
     if not path.exists():
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        _make_directory(path.parent)
         _write(path, zstandard.ZstdCompressor(level=3, write_checksum=True).compress(raw))
     return sha256
 
@@ -50,6 +50,13 @@ def _path(data_dir: Path, sha256: str) -> Path:
     if not _SHA256.fullmatch(sha256):
         raise OriginalMissing(f"{sha256!r} is no SHA-256")
     return data_dir / "originals" / sha256[:2] / sha256[2:4] / f"{sha256}.zst"
+
+
+def _make_directory(directory: Path) -> None:
+    if not directory.exists():
+        _make_directory(directory.parent)
+        directory.mkdir(mode=0o750, exist_ok=True)
+        _sync_directory(directory.parent)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -44,7 +44,12 @@ class Settings(BaseSettings):
     """What Atlas is told from outside. Use `load_settings` to read it; build it directly only in tests."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        allow_inf_nan=False,
     )
 
     data_dir: Path = Field(
@@ -148,9 +153,9 @@ class Settings(BaseSettings):
     @field_validator("allowed_networks", mode="before")
     @classmethod
     def _split_networks(cls, value: object) -> object:
-        return (
-            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        )
+        if not isinstance(value, str):
+            return value
+        return [_network(part.strip()) for part in value.split(",") if part.strip()]
 
     @field_validator("public_url")
     @classmethod
@@ -166,11 +171,13 @@ class Settings(BaseSettings):
         if not value:
             return value
         try:
-            backend = sa.make_url(value).drivername
+            url = sa.make_url(value)
         except sa.exc.ArgumentError:
             raise ValueError("is not a database URL") from None
-        if backend not in {"sqlite", "postgresql+psycopg"}:
-            raise ValueError(f"must start with sqlite:/// or postgresql+psycopg://, not {backend}://")
+        if url.drivername not in {"sqlite", "postgresql+psycopg"}:
+            raise ValueError(f"must start with sqlite:/// or postgresql+psycopg://, not {url.drivername}://")
+        if not url.database or url.database == ":memory:":
+            raise ValueError("must name a database; one in memory would be another for every connection")
         return value
 
     @property
@@ -213,20 +220,27 @@ def unknown_options(environ: Mapping[str, str]) -> list[str]:
 
 
 def _secrets_directory(environ: Mapping[str, str]) -> str | None:
-    return environ.get("CREDENTIALS_DIRECTORY") or environ.get(SECRETS_DIR) or None
+    directory = environ.get("CREDENTIALS_DIRECTORY") or environ.get(SECRETS_DIR)
+    if directory and not Path(directory).is_dir():
+        raise SettingsError([f"{SECRETS_DIR} must name a directory, but is {directory!r}."])
+    return directory or None
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError(f"must list networks such as 192.168.1.0/24; {text!r} is none") from None
+
+
+#: Secrets, and what the reason tells already.
+_NOT_REPEATED = frozenset({"database_password", "owner_password", "database_url", "allowed_networks"})
 
 
 def _sentence(problem: ErrorDetails) -> str:
-    """Say which option is wrong and why, without repeating a secret."""
+    """Say which option is wrong and why, without repeating what may be secret."""
     name = str(problem["loc"][0])
-    reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    given = "" if "password" in name else f", but is {str(problem['input'])!r}"
-    return f"{PREFIX}{name.upper()} {_as_predicate(reason)}{given}."
-
-
-def _as_predicate(reason: str) -> str:
-    """Turn pydantic's "Input should be less than 5" or "value is not ..." into words that follow a name."""
-    reason = reason.replace("should", "must", 1) if reason.startswith("should") else reason
-    return (
-        reason if reason.startswith(("must", "is ", "may")) else f"is wrong: {reason[0].lower()}{reason[1:]}"
-    )
+    reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ").partition(", unable")[0]
+    reason = reason.replace("should", "must", 1).replace("String must", "must", 1)
+    given = "" if name in _NOT_REPEATED else f", but is {str(problem['input'])[:80]!r}"
+    return f"{PREFIX}{name.upper()} {reason}{given}."

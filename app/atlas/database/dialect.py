@@ -18,11 +18,15 @@ BigId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 MAX_ID = 2**63 - 1
 
 
+EARLIEST = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
+LATEST = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
+
+
 class UtcDateTime(TypeDecorator[dt.datetime]):
     """A moment: aware in, aware UTC out; refuses naive values with ValueError.
 
     PostgreSQL keeps `timestamptz`. SQLite keeps text of one fixed width (`2026-11-22T05:00:00.000000Z`), so
-    that comparing text compares time.
+    that comparing text compares time. What no calendar reaches in UTC becomes the calendar's end.
     """
 
     impl = sa.DateTime(timezone=True)
@@ -38,7 +42,10 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"a time without a time zone cannot be stored: {value!r}")
-        value = value.astimezone(dt.UTC)
+        try:
+            value = value.astimezone(dt.UTC)
+        except OverflowError:  # pages and feeds come with such dates
+            value = EARLIEST if value.year == 1 else LATEST
         if dialect.name != "sqlite":
             return value
         return value.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
@@ -111,4 +118,9 @@ def is_sqlite(conn: Connection) -> bool:
 
 def insert(conn: Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
     """INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update`, for the engine of `conn`."""
-    return sqlite.insert(table) if is_sqlite(conn) else postgresql.insert(table)
+    return insert_for(conn.dialect.name, table)
+
+
+def insert_for(dialect: str, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """Return the same for the name of a dialect: for statements built before there is a connection."""
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)

@@ -1,4 +1,4 @@
-"""Bring a database to the state this release needs. Of several processes at once, one does; the others wait."""
+"""Bring a database to the state this release needs. Of several processes at once one does, others wait."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -103,6 +103,7 @@ hosts = sa.Table(
     metadata,
     sa.Column("host", Text, primary_key=True),
     sa.Column("next_at", UtcDateTime, nullable=False),
+    sa.Index("ix_hosts_next_at", "next_at"),
 )
 
 feeds = sa.Table(

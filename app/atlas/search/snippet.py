@@ -3,98 +3,94 @@
 import re
 import unicodedata
 from html import escape
+from itertools import islice
 
 from atlas.search.query import Term
 
 #: About how many characters a snippet has.
 LENGTH = 240
 
-#: Endings the engines' stemmers take off, longest first: marked is what begins like a searched word without
-#: its ending.
+#: How many places are considered, the first in the text.
+PLACES = 50
+
+#: Endings the engines' stemmers take off, longest first. What begins like a searched word without its ending
+#: and ends in one of these is marked.
 _ENDINGS = (
-    "ations",
-    "ation",
-    "ingly",
-    "edly",
-    "ings",
-    "ness",
-    "ment",
-    "ies",
-    "ing",
-    "ion",
-    "ed",
-    "es",
-    "ly",
-    "s",
-    "y",
-    "e",
-)
+    "ations", "ation", "ingly", "edly", "ings", "ness", "ment", "ies", "ing", "ion", "ed", "es", "ly",
+    "s", "y", "e",
+)  # fmt: skip
 _SHORTEST_STEM = 3
+
+Span = tuple[int, int]
 
 
 def snippet(text: str, terms: tuple[Term, ...]) -> str:
     """Return about LENGTH characters of `text` as safe HTML, the words of `terms` in <mark>."""
-    text = " ".join(text.split())
-    pattern = _pattern(terms)
-    found = (
-        [(match.start(), match.end()) for match in pattern.finditer(text.translate(_FOLD))] if pattern else []
-    )
-    start, end = _window(text, found)
-    parts = ["…" if start else ""]
+    folded = text.translate(_FOLD).lower()  # neither moves a character
+    found = [match.span() for match in islice(_pattern(terms).finditer(folded), PLACES)]
+    start, end = _window(text, folded, found)
+    parts = ["…"] if start else []
     position = start
     for begin, stop in found:
-        if begin >= start and stop <= end:
-            parts += [escape(text[position:begin]), "<mark>", escape(text[begin:stop]), "</mark>"]
+        if start <= begin and stop <= end:
+            parts += [_plain(text[position:begin]), "<mark>", _plain(text[begin:stop]), "</mark>"]
             position = stop
-    parts += [escape(text[position:end]), "…" if end < len(text) else ""]
-    return "".join(parts)
+    parts += [_plain(text[position:end]), "…" if end < len(text) else ""]
+    return "".join(parts).strip()
 
 
-def _pattern(terms: tuple[Term, ...]) -> re.Pattern[str] | None:
+def _plain(text: str) -> str:
+    return escape(re.sub(r"\s+", " ", text))
+
+
+def _pattern(terms: tuple[Term, ...]) -> re.Pattern[str]:
+    """Match any of the wanted words in folded text; `terms` hold at least one."""
     wanted = {
-        word.translate(_FOLD): term.prefix for term in terms if not term.negative for word in term.words
+        word.translate(_FOLD).lower(): term.prefix
+        for term in terms
+        if not term.negative
+        for word in term.words
     }
-    if not wanted:
-        return None
-    alternatives = [
+    either = "|".join(
         re.escape(word) + r"\w*" if prefix else _inflected(word) for word, prefix in wanted.items()
-    ]
-    return re.compile(rf"\b(?:{'|'.join(alternatives)})\b", re.IGNORECASE)
+    )
+    return re.compile(rf"\b(?:{either})\b")
 
 
 def _inflected(word: str) -> str:
-    """Match the word, or its stem with another of the endings."""
-    lower = word.lower()
+    """Match the word, or its stem with another ending."""
+    stem = word
     for ending in _ENDINGS:
-        if lower.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
-            word = word[: -len(ending)]
+        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
+            stem = word.removesuffix(ending)
             break
-    double = word[-1] if word[-1:].isalpha() else ""
-    if len(word) > _SHORTEST_STEM and word[-1:] == word[-2:-1]:  # runn(ing) is run
-        word = word[:-1]
-    if len(word) < _SHORTEST_STEM:
+    if len(stem) > _SHORTEST_STEM and stem[-1] == stem[-2]:  # runn(ing), as in run
+        stem = stem[:-1]
+    if len(stem) < _SHORTEST_STEM:
         return re.escape(word)
-    return rf"{re.escape(word)}{re.escape(double)}?(?:{'|'.join(_ENDINGS)}|i\w{{1,4}})?"
+    last = re.escape(stem[-1])
+    return rf"{re.escape(stem)}{last}?(?:{'|'.join(_ENDINGS)}|i\w{{1,4}})?"
 
 
-def _window(text: str, found: list[tuple[int, int]]) -> tuple[int, int]:
+def _window(text: str, folded: str, found: list[Span]) -> Span:
     """Choose where the most different words stand close together; begin and end between words."""
-    best = _densest(text, found) if found else 0
+    best = _densest(folded, found) if found else 0
     start = max(0, min(best - LENGTH // 4, len(text) - LENGTH))
     end = min(len(text), start + LENGTH)
     if start:
         start = text.find(" ", start, best) + 1 or best
     if end < len(text):
-        end = max(text.rfind(" ", start, end), start) or end
+        end = max(text.rfind(" ", best, end), start) or end
     return start, end
 
 
-def _densest(text: str, found: list[tuple[int, int]]) -> int:
+def _densest(folded: str, found: list[Span]) -> int:
     best, most = found[0][0], 0
-    for index, (start, _) in enumerate(found[:100]):
-        near = {text[a:b].lower() for a, b in found[index : index + 10] if b <= start + LENGTH * 3 // 4}
-        if len(near) > most:
-            best, most = start, len(near)
+    for index, (start, _) in enumerate(found):
+        near = found[index : index + 10]
+        different = {folded[a:b] for a, b in near if b <= start + LENGTH * 3 // 4}
+        if len(different) > most:
+            best, most = start, len(different)
     return best
 
 

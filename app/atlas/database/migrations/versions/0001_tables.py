@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("next_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("host", name=op.f("pk_hosts")),
     )
+    op.create_index("ix_hosts_next_at", "hosts", ["next_at"])
     op.create_table(
         "login_failures",
         sa.Column("id", BigId, sa.Identity(), nullable=False),

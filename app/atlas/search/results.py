@@ -22,7 +22,7 @@ from atlas.search.snippet import snippet
 RANKED = 1000
 
 #: How much of a text is looked through for a snippet, in characters.
-SNIPPET_SOURCE = 50_000
+SNIPPET_SOURCE = 30_000
 
 
 @dataclass(frozen=True, slots=True)
