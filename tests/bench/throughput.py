@@ -1,6 +1,6 @@
 """How many items a second can be added and leased, each durably in a transaction of its own, on both engines.
 
-    .venv/bin/python tests/bench/throughput.py [--items 3000] [--threads 16]
+.venv/bin/python tests/bench/throughput.py [--items 3000] [--threads 16]
 """
 
 import argparse
