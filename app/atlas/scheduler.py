@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from atlas.database.engine import read
+from atlas.patience import is_outage
 from atlas.settings import Settings
 from atlas.sources import feeds
 from atlas.sources.feeds import Fetches, Polled
@@ -47,9 +47,11 @@ def poll_due(
     clock: Callable[[], dt.datetime] = utc_now,
     seconds: float = ROUND_SECONDS,
 ) -> Round:
-    """Ask every feed that is due, those of one host after one another. Raises the database's errors."""
+    """Ask every feed that is due, those of one host after one another. Raises when the database is away."""
     with read(engine) as conn:
         waiting = feeds.due(conn, clock())
+    if not waiting:
+        return Round()
     end = time.monotonic() + seconds
     with ParserProcess(settings) as parse, ThreadPoolExecutor(THREADS, "poll") as threads:
 
@@ -94,9 +96,9 @@ def _ask_host(parts: _Parts, feed_ids: list[int], end: float) -> list[Polled]:
             polled = feeds.poll(
                 parts.settings, parts.engine, parts.fetcher, feed_id, parts.clock(), parse=parts.parse
             )
-        except SQLAlchemyError:
-            raise
-        except Exception:
+        except Exception as error:
+            if is_outage(error):
+                raise
             log.exception("feed broke its reading", feed=feed_id)
             polled = Polled(feed_id, error="internal_error")
         if polled is not None:

@@ -104,6 +104,20 @@ def test_a_feed_that_is_broken_in_every_way() -> None:
     ]
 
 
+def test_a_feed_only_the_tolerant_reader_makes_sense_of() -> None:
+    item = (
+        "<item><title>One</title><link>/1</link><guid isPermaLink='false'>g1</guid><author>Ada</author>"
+        "<pubDate>Fri, 20 Nov 2026 08:30:00 GMT</pubDate><enclosure url='/1.mp3' type='audio/mpeg'/>"
+        "<description>Some &lt;b&gt;words&lt;/b&gt;.</description></item>"
+    )
+
+    feed = parse(f"<rss version='2.0'>{item}</rss>".encode(), None, URL)
+
+    moment = dt.datetime(2026, 11, 20, 8, 30, tzinfo=dt.UTC)
+    url, audio = "https://feed.example/1", "https://feed.example/1.mp3"
+    assert feed.entries == (Entry("g1", url, "One", "Ada", moment, "Some <b>words</b>.", audio),)
+
+
 @pytest.mark.parametrize(
     ("raw", "code"),
     [
@@ -130,6 +144,22 @@ def test_what_is_no_feed(raw: bytes, code: str) -> None:
 
     assert caught.value.code == code
     assert str(caught.value) == caught.value.message
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "<!-- an example: <rss><channel><title>No</title> -->",
+        "<?xml version='1.0'?><?xml-stylesheet href='x.xsl'?>\n<!DOCTYPE rss>",
+        "<?xml?xml version='1.0'??>",
+        "Notice: <i>something</i> is undefined\n",
+        "\ufeff \n",
+    ],
+)
+def test_what_stands_before_the_feed_is_passed_over(before: str) -> None:
+    feed = parse(f"{before}<rss><channel><title>Yes</title></channel></rss>".encode(), None, URL)
+
+    assert feed.title == "Yes"
 
 
 def test_an_empty_feed_is_a_feed() -> None:

@@ -461,6 +461,21 @@ def test_a_fault_of_ours_costs_one_feed_not_the_round(
     assert poll_due(settings, engine, fetcher, clock=clock) == Round(read=1, failed=1, new_items=1)
 
 
+def test_a_database_that_is_away_ends_the_round(
+    web: WebServer, settings, engine: Engine, fetcher, clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from atlas.sources import feeds as module
+
+    def away(*args, **kwargs) -> Polled | None:
+        raise sa.exc.OperationalError("UPDATE", {}, Exception("gone"))
+
+    follow(engine, web.url("/a"), clock)
+    monkeypatch.setattr(module, "poll", away)
+
+    with pytest.raises(sa.exc.OperationalError):
+        poll_due(settings, engine, fetcher, clock=clock)
+
+
 def test_what_a_feed_has_shown_goes_with_it(web: WebServer, engine: Engine, ask, clock) -> None:
     web.pages["/feed"] = rss("one")
     feed_id = follow(engine, web.url("/feed"), clock)

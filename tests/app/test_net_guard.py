@@ -134,6 +134,14 @@ def test_the_refusal_says_where_the_name_leads() -> None:
     assert "10.1.2.3 (a private network), fd00:ec2::254 (a cloud's metadata service)" in caught.value.message
 
 
+@pytest.mark.parametrize(("address", "hinted"), [("192.168.1.5", True), ("169.254.169.254", False)])
+def test_the_refusal_says_how_to_allow_what_can_be_allowed(address: str, hinted: bool) -> None:
+    with pytest.raises(FetchError) as caught:
+        _backend(resolver=lambda _: [address]).connect_tcp("home.test", 80)
+
+    assert ("ATLAS_ALLOWED_NETWORKS" in caught.value.message) == hinted
+
+
 def test_this_machine_is_refused_also_by_its_public_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("atlas.net.guard._is_own", lambda address: True)
 

@@ -75,6 +75,7 @@ _SPECIAL: tuple[tuple[Network, str], ...] = tuple(
     )
 )
 _INTERNET6 = IPv6Network("2000::/3")
+_EVERYTHING = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
@@ -191,6 +192,7 @@ class GuardedBackend(httpcore2.NetworkBackend):
         """List the addresses of `host` that may be spoken to, at least one."""
         good: list[Address] = []
         refused: list[str] = []
+        can_be_opened = False
         for address in self._resolve(host):
             words = forbidden(address, self._allowed)
             if words is None and not self._listed(address) and _is_own(address):
@@ -199,10 +201,11 @@ class GuardedBackend(httpcore2.NetworkBackend):
                 good.append(address)
             else:
                 refused.append(f"{address} ({words})")
+                can_be_opened |= forbidden(address, _EVERYTHING) is None
         if not good:
-            raise FetchError(
-                "forbidden_address", f"Atlas does not open {host}: it leads to {', '.join(refused[:3])}."
-            )
+            hint = " If that is wanted, list its network in ATLAS_ALLOWED_NETWORKS." if can_be_opened else ""
+            message = f"Atlas does not open {host}: it leads to {', '.join(refused[:3])}.{hint}"
+            raise FetchError("forbidden_address", message)
         return good
 
     def _listed(self, address: Address) -> bool:

@@ -13,8 +13,6 @@ from urllib.parse import urljoin, urlsplit
 from atlas.sources import formats, xml
 from atlas.sources.charset import decode
 
-#: Root elements of what we take for a feed.
-_FEEDS = frozenset({"rss", "rdf", "feed", "channel"})
 _MAX_URL_CHARS = 2048
 _MAX_TITLE_CHARS = 500
 _MAX_TAG_CHARS = 300
@@ -90,7 +88,7 @@ def _read_xml(text: str) -> formats.Found:
         raise FeedError("empty" if not text else "not_a_feed", "There is no feed in this file.")
     if root == "html":
         raise FeedError("not_a_feed", "This is a web page, not a feed.")
-    if root not in _FEEDS:
+    if root not in xml.FEEDS:
         raise FeedError("not_a_feed", f"This is not a feed, but a file of another kind ({root}).")
     found = formats.read_fast(text)
     if found is None or not found.entries:

@@ -31,6 +31,8 @@ LEASE_SECONDS = 300
 #: Longest pause of a feed that fails, and shortest of one that asks us to come back later.
 MAX_PAUSE_SECONDS = 86_400.0
 MIN_PAUSE_SECONDS = 60.0
+#: Pause of a feed whose entries found the queue full.
+FULL_PAUSE_SECONDS = 300.0
 #: Caches are told "fresh for a year" too easily; we believe no more than this.
 MAX_FRESH_SECONDS = 4 * 3600.0
 #: Most new entries one poll takes; the rest comes with the next, so that no feed fills the queue alone.
@@ -207,16 +209,15 @@ def _write_news(
     taken = new[: min(room, MAX_NEW_ENTRIES)]
     values |= {"title": news.feed.title or feed.title, "site_url": news.feed.site_url or feed.site_url}
     if len(taken) < len(new):  # no validators: the feed must be sent again though it has not changed
-        pause = min(pause, MIN_PAUSE_SECONDS if room else LEASE_SECONDS)
+        pause = min(pause, MIN_PAUSE_SECONDS if room else FULL_PAUSE_SECONDS)
         values |= {"etag": None, "last_modified": None}
     else:
         values |= _validators(news.response)
     if not _release(conn, feed, now, pause, values):
         return None
     added = _add(conn, feed.id, taken, now)
-    log.info(
-        "feed read", feed=feed.id, entries=len(news.feed.entries), new=added, waiting=len(new) - len(taken)
-    )
+    if added:
+        log.info("feed brought news", feed=feed.id, new=added, waiting=len(new) - len(taken))
     return Polled(feed.id, new_items=added)
 
 

@@ -3,6 +3,9 @@
 import re
 from html.entities import html5
 
+#: Root elements of what we take for a feed, and of a web page.
+FEEDS = frozenset({"rss", "rdf", "feed", "channel"})
+EXPECTED = FEEDS | {"html"}
 #: Where a feed starts that has a server's error message or other junk before it.
 _JUNK_CHARS = 8192
 _FEED_START = re.compile(r"<(?:\?xml|rss|feed|rdf:rdf|channel|!doctype|html)\b", re.IGNORECASE)
@@ -25,8 +28,10 @@ def tidy(text: str) -> str:
     feeds use without declaring them, become numbers; a stray "&" becomes text.
     """
     text = _ILLEGAL.sub("", text)
-    start = _FEED_START.search(text, 0, _JUNK_CHARS)
-    pieces = _LITERAL.split(text[_root(text, start.start() if start else 0) :])
+    start = _root(text, 0)
+    if root_name(text[start:]) not in EXPECTED and (found := _FEED_START.search(text, start, _JUNK_CHARS)):
+        start = _root(text, found.start())
+    pieces = _LITERAL.split(text[start:])
     pieces[::2] = map(_settle_references, pieces[::2])
     return "".join(pieces)
 
