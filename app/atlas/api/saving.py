@@ -7,7 +7,6 @@ requests that come in line up and share the next one, so durable commits do not 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -16,8 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from atlas import items
 from atlas.api.errors import Problem
-from atlas.items import Added
-from atlas.urls import InvalidUrl
+from atlas.items import Added, New
 
 #: Most items in one transaction: keeps the write lock of SQLite short for the worker.
 BATCH = 64
@@ -25,15 +23,6 @@ BATCH = 64
 COUNT_SECONDS = 1.0
 #: When to come back after the queue was found full, in seconds.
 QUEUE_RETRY_SECONDS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class New:
-    """An item to add."""
-
-    url: str
-    title: str | None
-    correlation_id: str
 
 
 class Saver:
@@ -82,27 +71,12 @@ class Saver:
         return [outcome for new in news for outcome in self._commit([new])]
 
     def _commit_together(self, news: Sequence[New]) -> list[Added | Exception]:
-        outcomes: list[Added | Exception] = []
-        queued = 0
         with self._engine.begin() as conn:
             now = self._clock()
-            room = self._room(conn, now)
-            for new in news:
-                if queued >= room:
-                    outcomes.append(_queue_full())
-                    continue
-                try:
-                    # An address that is no good is refused before anything is written.
-                    added = items.add(
-                        conn, new.url, now=now, title=new.title, correlation_id=new.correlation_id
-                    )
-                except InvalidUrl as error:
-                    outcomes.append(error)
-                else:
-                    outcomes.append(added)
-                    queued += added.duplicate_of is None
-        self._queue_size += queued
-        return outcomes
+            room = max(0, self._room(conn, now))
+            outcomes: list[Added | Exception] = [*items.add_many(conn, news[:room], now=now)]
+        self._queue_size += sum(isinstance(one, Added) and one.duplicate_of is None for one in outcomes)
+        return outcomes + [_queue_full() for _ in news[room:]]
 
     def _room(self, conn: sa.Connection, now: datetime) -> int:
         """Return how many more items may wait."""

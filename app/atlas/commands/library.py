@@ -25,7 +25,11 @@ def add(options: argparse.Namespace, settings: Settings) -> int:
         for url in _urls(options.urls):
             try:
                 with engine.begin() as conn:
-                    added.append(items.add(conn, url, now=now(), correlation_id=secrets.token_hex(8)))
+                    added.append(
+                        items.add(
+                            conn, url, now=now(), lane=items.Lane.NOW, correlation_id=secrets.token_hex(8)
+                        )
+                    )
             except InvalidUrl as error:
                 problems.append(f"{url}: {error}")
     show(options, [asdict(item) for item in added], "\n".join(map(_added, added)))
