@@ -50,7 +50,7 @@ def full(report: dict[str, Any]) -> str:
     bad.sort(key=lambda check: -State[check["state"]])
     parts = [
         f'<h1>Is Atlas all right?</h1>\n<p class="word {state.name}">{word}.</p>\n<p class="lead">{lead}',
-        f"<small>So since {_time(report['since'], now)}.</small></p>",
+        f"<small>{_since(report['since'], now)}.</small></p>",
         _freshness(now),
         _section("What is wrong", [_bad(check, now) for check in bad], SHOWN_BAD),
         _section("On hold", [f"<li>{_text(note, 120)}</li>" for note in report["notes"]], SHOWN_NEWS),
@@ -104,7 +104,7 @@ def _section(title: str, items: list[str], most: int) -> str:
 def _bad(check: dict[str, Any], now: datetime) -> str:
     return (
         f'<li><b class="{check["state"]}">{_text(check["title"], 40)}: {check["state"].lower()}</b> '
-        f"{_text(check['message'], 200)}<small>since {_time(check['since'], now)}</small></li>"
+        f"{_text(check['message'], 200)}<small>{_since(check['since'], now)}</small></li>"
     )
 
 
@@ -117,7 +117,7 @@ def _event(event: dict[str, Any], now: datetime) -> str:
     reason = event["reason"] if event["worked"] else f"{event['reason']}; it failed: {event['said']}"
     return (
         f"<li><b>{_text(event['unit'], 60)}</b> {_text(reason, 120)}"
-        f"<small>{_time(event['at'], now)}</small></li>"
+        f"<small>{_ago(event['at'], now)}</small></li>"
     )
 
 
@@ -125,7 +125,7 @@ def _change(change: dict[str, Any], now: datetime) -> str:
     return (
         f"<li><b>{_text(change['title'], 40)}: "
         f'<span class="{change["to"]}">{change["to"].lower()}</span></b> '
-        f"{_text(change['message'], 90)}<small>{_time(change['at'], now)}</small></li>"
+        f"{_text(change['message'], 90)}<small>{_ago(change['at'], now)}</small></li>"
     )
 
 
@@ -136,10 +136,18 @@ def _moment(text: str) -> datetime:
     return moment
 
 
-def _time(text: str, now: datetime) -> str:
+def _since(text: str, now: datetime) -> str:
     moment = _moment(text)
-    before = ago((now - moment).total_seconds())
-    return f'<time datetime="{text}">{clock(moment)}</time>, {before} before the check'
+    return f"For {ago((now - moment).total_seconds())}, since {_time(moment)}"
+
+
+def _ago(text: str, now: datetime) -> str:
+    moment = _moment(text)
+    return f"{ago((now - moment).total_seconds())} ago, at {_time(moment)}"
+
+
+def _time(moment: datetime) -> str:
+    return f'<time datetime="{stamp(moment)}">{clock(moment)}</time>'
 
 
 def _text(text: str, length: int) -> str:

@@ -97,7 +97,7 @@ def _need_space(root: Path) -> None:
 def _install(paths: Paths, target: Path, blueprint: Blueprint) -> None:
     """Install exactly the pinned packages into a new virtual environment, with the pip of another one.
 
-    Pip stays out of releases: nothing installs into a finished one, and a new pip each time would cost seconds.
+    Pip stays out of releases: nothing installs into a finished one, and a new pip each time costs seconds.
     """
     ours = ("PYTHON", "VIRTUAL_ENV", "PIP_REQUIRE", "PIP_TARGET", "PIP_USER")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
