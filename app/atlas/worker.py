@@ -301,7 +301,8 @@ class Worker:
             with correlated(leased.correlation_id):
                 outcome = process(self._ctx, leased, tally=self._tally, stopping=self._stop.is_set)
                 seconds = round(time.perf_counter() - started, 3)
-                log.info("item", item=leased.id, outcome=outcome.name, code=outcome.code, seconds=seconds)
+                reason = {"code": outcome.code} if outcome.code else {}
+                log.info("item", item=leased.id, outcome=outcome.name, **reason, seconds=seconds)
             self._tally.outcome(outcome.name, outcome.code)
         except Stopping:
             raise
