@@ -1,10 +1,13 @@
 """What the scenarios' tests share. They look from outside where they can: over TLS, by the published port."""
 
+import io
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
+import tarfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +106,49 @@ def web(host, port):
     authority = ssl.create_default_context(cadata=host.file("/etc/atlas/certificate/ca.pem").content_string)
     with httpx2.Client(base_url=f"https://127.0.0.1:{port(443)}", verify=authority, timeout=30) as client:
         yield client
+
+
+@pytest.fixture
+def tunnel(scenario_directory):
+    """A client of what listens on the loopback address of the machine at port 7444, through SSH."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        here = free.getsockname()[1]
+    ssh = ["ssh", "-F", str(scenario_directory / "ssh" / "config"), "-o", "ExitOnForwardFailure=yes", "-N"]
+    with subprocess.Popen([*ssh, "-L", f"127.0.0.1:{here}:127.0.0.1:7444", "machine"]) as forwarding:
+        try:
+            with httpx2.Client(base_url=f"http://127.0.0.1:{here}", timeout=30) as client:
+                yield client
+        finally:
+            forwarding.terminate()
+
+
+@pytest.fixture(scope="module")
+def pages(host, scenario_directory):
+    """A web server in the machine, good and bad pages on it; takes a folder to serve, returns its address."""
+    started = []
+
+    def serve(folder: Path | None = None) -> str:
+        ssh = ["ssh", "-F", str(scenario_directory / "ssh" / "config"), "machine"]
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+            tar.add(ROOT / "tests" / "app" / "webserver.py", "webserver.py")
+            if folder:
+                tar.add(folder, "pages")
+        unpack = "mkdir -p /tmp/web/pages && tar -xzf - -C /tmp/web"
+        subprocess.run([*ssh, unpack], input=archive.getvalue(), check=True)
+        host.check_output(
+            "sudo -n systemd-run --quiet --unit=pages python3 /tmp/web/webserver.py /tmp/web/pages 9000"
+            " && for i in $(seq 50); do ss -Hltn | grep -q :9000 && exit; sleep 0.1; done; exit 1"
+        )
+        started.append("pages")
+        return "http://127.0.0.1:9000"
+
+    yield serve
+    if started:
+        host.check_output(
+            "sudo -n systemctl stop pages; sudo -n systemctl reset-failed pages; rm -r /tmp/web"
+        )
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+from library import Library
+
+UNITS = ("atlas-api.service", "atlas-worker.service")
+
+
+@pytest.fixture
+def library(host, tunnel, eventually):
+    eventually(lambda: answers(tunnel))
+    return Library(tunnel, host.check_output("atlas token create test"))
+
+
+def answers(client):
+    try:
+        return client.get("/ready").status_code == 200
+    except OSError:
+        return False
+    except Exception as error:
+        if type(error).__module__.startswith("httpx2"):
+            return False
+        raise
+
+
+@pytest.fixture(scope="module")
+def web(pages):
+    return pages()
+
+
+def test_a_page_is_saved_read_and_found(library, web):
+    item = library.read(f"{web}/article/heron")
+    assert item["stage"] == 590
+    assert item["title"] == "A quiet heron article"
+    assert "Some words that stand for an article" in item["text"]
+    assert [hit["id"] for hit in library.search("heron")] == [item["id"]]
+
+
+def test_the_command_does_the_same(host, web, eventually):
+    host.check_output(f"atlas add {web}/article/bittern")
+    eventually(lambda: "bittern" in host.check_output("atlas search bittern"))
+
+
+def test_a_killed_worker_comes_back_and_loses_nothing(host, library, web):
+    numbers = [library.add(f"{web}/article/kill{number}") for number in range(10)]
+    host.check_output("systemctl kill --signal=KILL atlas-worker.service")
+    assert {item["stage"] for item in library.ended(numbers, seconds=90)} == {590}
+
+
+@pytest.mark.parametrize("path", ["/metadata", "/redirect/302/http%3A%2F%2F192.168.0.1%2F"])
+def test_addresses_that_are_not_for_it_are_refused_with_a_reason(library, web, path):
+    item = library.read(f"{web}{path}")
+    assert item["stage"] == 777
+    assert item["error"]["code"] == "forbidden_address"
+
+
+def test_secrets_are_in_no_process_and_no_open_file(host, scenario_directory):
+    password = Path(scenario_directory, "secrets", "owner_password").read_text().strip()
+    assert host.run(f"grep -alF {password} /proc/[0-9]*/environ /proc/[0-9]*/cmdline").stdout == ""
+    assert host.file("/etc/atlas/secrets/owner_password").mode == 0o640
+    assert host.run("runuser -u nobody -- cat /etc/atlas/secrets/owner_password").failed
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_units_are_sandboxed(host, unit):
+    verdict = host.check_output(f"systemd-analyze security --no-pager {unit} | tail -n 1")
+    exposure = float(verdict.split(":")[1].split()[0])
+    assert exposure <= 3, verdict
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_units_start_with_the_machine(host, unit):
+    assert host.service(unit).is_enabled
+
+
+def test_its_user_cannot_log_in(host):
+    assert host.user("atlas").shell == "/usr/sbin/nologin"
+
+
+def test_the_release_belongs_to_root_and_is_compiled(host):
+    assert host.run("find -L /opt/atlas/current ! -user root | grep .").failed
+    assert host.file("/opt/atlas/current/FINISHED").exists
+    compiled = host.check_output("find -L /opt/atlas/current/app -name '*.pyc' | wc -l")
+    assert int(compiled) > 20
+
+
+def test_feeds_are_asked_by_a_timer(host):
+    assert host.service("atlas-scheduler.timer").is_running
+    host.check_output("systemctl start atlas-scheduler.service")

@@ -1,0 +1,50 @@
+"""Using Atlas as a program does: add pages, wait until they are read, look at them."""
+
+import time
+
+import httpx2
+
+ENDED = {590, 595, 599, 777}
+
+
+class Library:
+    """An API client that can wait."""
+
+    def __init__(self, client: httpx2.Client, token: str) -> None:
+        self.client = client
+        self.client.headers["Authorization"] = f"Bearer {token}"
+
+    def add(self, url: str) -> int:
+        """Add a page and return its item's id."""
+        answer = self.client.post("/api/items", json={"url": url})
+        assert answer.status_code == 202, answer.text
+        return answer.json()["id"]
+
+    def item(self, number: int) -> dict:
+        """Return an item with its text."""
+        answer = self.client.get(f"/api/items/{number}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def read(self, url: str, seconds: float = 30) -> dict:
+        """Add a page, wait until nothing more happens to it, and return it."""
+        return self.ended([self.add(url)], seconds)[0]
+
+    def ended(self, numbers: list[int], seconds: float) -> list[dict]:
+        """Wait until nothing more happens to the items, and return them."""
+        end = time.monotonic() + seconds
+        items = []
+        for number in numbers:
+            while (item := self.item(number))["stage"] not in ENDED:
+                assert time.monotonic() < end, (
+                    f"after {seconds} s item {number} is at {item['stage']}: {item['error']}"
+                )
+                time.sleep(0.2)
+            items.append(item)
+        return items
+
+    def search(self, words: str) -> list[dict]:
+        """Return what a search finds."""
+        answer = self.client.get("/api/search", params={"q": words})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["items"]
