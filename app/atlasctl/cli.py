@@ -118,7 +118,7 @@ def _release(parser: argparse.ArgumentParser) -> None:
         verb.add_argument(
             "--units", default="atlas-api.service,atlas-worker.service", help="default: %(default)s"
         )
-        verb.add_argument("--ready-url", default="http://127.0.0.1:7444/ready", help="default: %(default)s")
+        verb.add_argument("--ready-url", help="default: /ready of the app, on the port its settings name")
         verb.add_argument("--ready-seconds", type=float, default=60, metavar="S", help="default: %(default)s")
         verb.add_argument(
             "--settle-seconds",

@@ -17,8 +17,8 @@ from atlasctl.health.definitions import Definition, load
 from atlasctl.health.page import STALE_SECONDS
 from atlasctl.paths import Paths
 from atlasctl.release import store
-from atlasctl.release.settings import read_settings
 from atlasctl.run import NOT_FOUND, run
+from atlasctl.settings import api_port, read_settings
 from atlasctl.systemd import Unit, ours, show
 from atlasctl.trouble import Trouble
 from atlasctl.words import ago, parse, utc_now
@@ -86,7 +86,9 @@ def _unit(unit: Unit) -> Iterator[Finding]:
     if unit.load == "not-found":
         yield Finding(f"{name} is not there", REPAIR)
     elif unit.load == "masked":
-        yield Finding(f"{name} is masked", f"systemctl unmask {name} && systemctl enable --now {name}")
+        until_reboot = " --runtime" if unit.enabled == "masked-runtime" else ""
+        repair = f"systemctl unmask {name}{until_reboot} && systemctl enable --now {name}"
+        yield Finding(f"{name} is masked", repair)
     elif unit.load != "loaded":
         yield Finding(
             f"{name} is not readable for systemd ({unit.load})", f"systemctl status {name}; {REPAIR}"
@@ -205,8 +207,7 @@ def _database(scene: Scene) -> Iterator[Finding]:
 def _ports(scene: Scene) -> Iterator[Finding]:
     names = ["atlas-api.service", "nginx.service"]
     units = show(names)
-    api = int(scene.settings.get("ATLAS_API_PORT", "7444"))
-    for name, ports in zip(names, ([api], NGINX_PORTS), strict=True):
+    for name, ports in zip(names, ([api_port(scene.settings)], NGINX_PORTS), strict=True):
         for port in ports if units[name].active == "active" else []:
             if not _accepts("127.0.0.1", port):
                 yield Finding(f"{name} runs, but port {port} does not answer", f"atlasctl logs {name} -n 50")

@@ -12,12 +12,12 @@ from atlasctl.health.page import STALE_SECONDS
 from atlasctl.health.state import State
 from atlasctl.paths import Paths
 from atlasctl.release.store import current_id
+from atlasctl.settings import api_port, read_settings
 from atlasctl.systemd import ours, show
 from atlasctl.trouble import Trouble
 from atlasctl.web import NoAnswerError, get
 from atlasctl.words import ago, parse, utc_now
 
-APP_HEALTH = "http://127.0.0.1:7444/health"
 WATCH_SECONDS = 5
 CLEAR = "\x1b[2J\x1b[H"
 
@@ -51,7 +51,7 @@ def take(paths: Paths, now: datetime) -> dict[str, Any]:
         "release": current_id(paths.app_root),
         "disk_used_percent": round(100 * usage.used / (usage.used + usage.free)),
         "disk_free_bytes": usage.free,
-        "app": _app(),
+        "app": _app(paths),
     }
 
 
@@ -64,10 +64,11 @@ def _units() -> dict[str, str]:
     return {one.name: one.words for one in units if one.enabled == "enabled" or one.load == "masked"}
 
 
-def _app() -> dict[str, Any] | str:
+def _app(paths: Paths) -> dict[str, Any] | str:
     """Return what the app says of itself, or why it says nothing."""
     try:
-        answer = get(APP_HEALTH, timeout=3)
+        port = api_port(read_settings(paths.settings))
+        answer = get(f"http://127.0.0.1:{port}/health", timeout=3)
     except NoAnswerError as error:
         return str(error)
     try:
@@ -94,16 +95,22 @@ def _in_words(look: dict[str, Any]) -> str:
     lines.append(
         f"{'disk':22} {look['disk_used_percent']} % used, {look['disk_free_bytes'] / 1e9:.1f} GB free"
     )
-    lines.append(f"{'queue':22} {_queue(look['app'])}")
+    lines += [f"{name:22} {words}" for name, words in _app_in_words(look["app"])]
     if age is not None and not look["stale"]:
         lines.append(f"{'checked':22} {ago(age)} ago")
     return "\n".join(lines)
 
 
-def _queue(app: dict[str, Any] | str) -> str:
+def _app_in_words(app: dict[str, Any] | str) -> list[tuple[str, str]]:
+    """Return what the app says of itself: its state, the queue, and what is not well."""
     if isinstance(app, str):
-        return f"unknown, the app: {app}"
-    queue = app.get("queue", app.get("queue_size"))
-    if isinstance(queue, dict):
-        return ", ".join(f"{key} {value}" for key, value in queue.items())
-    return "not told by the app" if queue is None else f"{queue} waiting"
+        return [("app", f"does not say how it is: {app}")]
+    parts = app.get("checks")
+    parts = parts if isinstance(parts, dict) else {}
+    told = {name: part for name, part in parts.items() if isinstance(part, dict)}
+    shown = [
+        ("queue" if name == "pipeline" else name, str(part.get("message")))
+        for name, part in told.items()
+        if name == "pipeline" or part.get("status") != "ok"
+    ]
+    return [("app", str(app.get("status", "answers"))), *((f"  {name}", words) for name, words in shown)]

@@ -42,8 +42,7 @@ def well(machine: Machine, site: Site, monkeypatch: pytest.MonkeyPatch) -> Machi
     machine.file("opt/atlas/releases/abc/FINISHED", {"at": "2026-11-22T03:00:00Z"})
     machine.file("opt/atlas/releases/abc/SERVED", {"at": "2026-11-22T03:00:00Z"})
     (machine.root / "opt/atlas/current").symlink_to("releases/abc")
-    site.answers["/health"] = (200, '{"status": "ok", "queue": 3}')
-    monkeypatch.setattr(status_module, "APP_HEALTH", site.url("/health"))
+    site.answers["/health"] = (200, '{"status": "ok", "checks": {}}')
     monkeypatch.setattr("atlasctl.doctor.NGINX_PORTS", [port])
     assert data.is_dir()
     run_checks(machine.paths, utc_now(), may_heal=False)
@@ -59,7 +58,7 @@ class TestStatus:
         assert told["atlas-worker"] == "active (running)"
         assert told["atlas-health.timer"] == "active (waiting)"
         assert told["release"] == "abc"
-        assert told["queue"] == "3 waiting"
+        assert told["app"] == "ok"
         assert told["checked"].endswith("ago")
         assert "atlas-health" not in told, "what a timer starts and what ends by itself is no news"
 
@@ -87,7 +86,7 @@ class TestStatus:
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(status_module, "APP_HEALTH", "http://127.0.0.1:9/")
+        machine.file("etc/atlas/atlas.env", "ATLAS_API_PORT=9\n")
         machine.program("systemctl", "exit 1")
         machine.file("var/lib/atlas-status/status.json", '{"checked_at": "nonsense"}')
         assert main(["status"]) == 2
@@ -97,25 +96,33 @@ class TestStatus:
             in said
         )
         assert "release                none: atlasctl release list" in said
-        assert "unknown, the app: Connection refused" in said
+        assert "app                    does not say how it is: Connection refused" in said
         assert "systemd does not say" in said
 
     @pytest.mark.parametrize(
-        ("body", "words"),
+        ("body", "lines"),
         [
-            ('{"queue": {"waiting": 3, "oldest_seconds": 5}}', "waiting 3, oldest_seconds 5"),
-            ('{"queue_size": 0}', "0 waiting"),
-            ("{}", "not told by the app"),
-            ("[]", "unknown, the app: answers 200"),
-            ("oops", "unknown, the app: answers 200"),
+            (
+                (
+                    '{"status": "degraded", "checks": {"pipeline": {"status": "ok", "message": "3 items wait."},'
+                    ' "worker": {"status": "degraded", "message": "No worker runs."}, "odd": 5}}'
+                ),
+                ["app degraded", "queue 3 items wait.", "worker No worker runs."],
+            ),
+            ('{"status": "ok", "checks": []}', ["app ok"]),
+            ("{}", ["app answers"]),
+            ("[]", ["app does not say how it is: answers 200"]),
+            ("oops", ["app does not say how it is: answers 200"]),
         ],
     )
-    def test_the_queue_as_the_app_tells_it(
-        self, well: Machine, site: Site, capsys: pytest.CaptureFixture[str], body: str, words: str
+    def test_what_the_app_says_of_itself(
+        self, well: Machine, site: Site, capsys: pytest.CaptureFixture[str], body: str, lines: list[str]
     ) -> None:
         site.answers["/health"] = (200, body)
         main(["status"])
-        assert words in capsys.readouterr().out
+        said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+        start = next(number for number, line in enumerate(said) if line.startswith("app "))
+        assert said[start:-1] == lines
 
     def test_watching_goes_on_until_ctrl_c(
         self, well: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -238,6 +245,11 @@ class TestDoctor:
         ("state", "what", "repair"),
         [
             ({"LoadState": "masked"}, "is masked", "systemctl unmask X && systemctl enable --now X"),
+            (
+                {"LoadState": "masked", "UnitFileState": "masked-runtime"},
+                "is masked",
+                "systemctl unmask X --runtime && systemctl enable --now X",
+            ),
             ({"LoadState": "not-found"}, "is not there", "site.yml puts it back: run it again"),
             (
                 {"LoadState": "bad-setting"},

@@ -20,7 +20,7 @@ from standins import Machine, Site
 from atlasctl.cli import main
 from atlasctl.files import is_locked, locked
 from atlasctl.release import build, deploy, store
-from atlasctl.release.settings import read_settings
+from atlasctl.settings import read_settings
 
 API, WORKER = "atlas-api.service", "atlas-worker.service"
 DEAD = {"ActiveState": "inactive", "SubState": "dead"}
@@ -76,7 +76,12 @@ class Place:
         site.answers["/ready"] = (200, "ready")
 
     def settings(self, **more: str) -> None:
-        lines = {"ATLAS_SEEN": str(self.seen), "ATLAS_LOG_LEVEL": '"de\\"bug"', **more}
+        lines = {
+            "ATLAS_SEEN": str(self.seen),
+            "ATLAS_API_PORT": str(self.site.port),
+            "ATLAS_LOG_LEVEL": '"de\\"bug"',
+            **more,
+        }
         text = "".join(f"{key}={value}\n" for key, value in lines.items())
         self.machine.file("etc/atlas/atlas.env", f"# Settings\n\n; old style\nno assignment\n{text}")
 
@@ -90,8 +95,7 @@ class Place:
         if verb == "deploy":
             flags += [f"--source={self.source}", "--python=python3-quick"]
         if verb in ("deploy", "rollback"):
-            flags += ["--user=root", f"--ready-url={self.site.url('/ready')}"]
-            flags += ["--ready-seconds=0.5", "--settle-seconds=0"]
+            flags += ["--user=root", "--ready-seconds=0.5", "--settle-seconds=0"]
         code = main(["release", verb, *flags, *more])
         said = self.capsys.readouterr()
         return code, json.loads(said.out) if said.out.startswith(("{", "[")) else said.out, said.err

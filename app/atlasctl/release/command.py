@@ -10,6 +10,7 @@ from typing import Any
 from atlasctl.files import locked
 from atlasctl.paths import Paths
 from atlasctl.release import store
+from atlasctl.settings import api_port, read_settings
 from atlasctl.words import ago, parse, stamp, utc_now
 
 
@@ -36,7 +37,7 @@ def _change(paths: Paths, root: Path, asked: Namespace) -> int:
         root=root,
         user=asked.user,
         units=asked.units.split(","),
-        ready_url=asked.ready_url,
+        ready_url=asked.ready_url or f"http://127.0.0.1:{api_port(read_settings(paths.settings))}/ready",
         ready_seconds=asked.ready_seconds,
         settle_seconds=asked.settle_seconds,
         keep=asked.count,

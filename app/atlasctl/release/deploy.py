@@ -11,8 +11,8 @@ from atlasctl.files import write_json
 from atlasctl.paths import Paths
 from atlasctl.release import store
 from atlasctl.release.build import build, identify
-from atlasctl.release.settings import read_settings
 from atlasctl.run import run
+from atlasctl.settings import read_settings
 from atlasctl.trouble import Trouble
 from atlasctl.web import NoAnswerError, get
 from atlasctl.words import exact_now, shorten

@@ -1,4 +1,4 @@
-"""The app's settings file, read as systemd reads it."""
+"""The app's settings file, read as systemd reads it, and what we need to know of it."""
 
 from pathlib import Path
 
@@ -15,6 +15,11 @@ def read_settings(path: Path) -> dict[str, str]:
         if equals and not key.startswith(("#", ";")):
             settings[key.strip()] = _unquote(value.strip())
     return settings
+
+
+def api_port(settings: dict[str, str]) -> int:
+    """Return the port the app listens on, on 127.0.0.1."""
+    return int(settings.get("ATLAS_API_PORT") or 7444)
 
 
 def _unquote(value: str) -> str:
