@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from atlas import accounts, items
 from atlas.api import auth, edge
 from atlas.api.errors import Problem
-from atlas.api.saving import New, Saver
+from atlas.api.saving import Saver
 from atlas.database.engine import make_engine
 from atlas.database.tables import items as items_table
 from atlas.database.tables import tokens, workers
@@ -144,7 +144,7 @@ def test_adds_that_come_together_are_committed_together(settings: Settings, cloc
 
     async def add_all() -> list[Any]:
         saver = Saver(engine, 1000, clock)
-        news = [New(f"https://example.org/{n}" if n != 7 else "nonsense", None, "test") for n in range(40)]
+        news = [items.New(f"https://example.org/{n}" if n != 7 else "nonsense", "test") for n in range(40)]
         return await asyncio.gather(*(saver.add(new) for new in news), return_exceptions=True)
 
     outcomes = asyncio.run(add_all())
@@ -154,22 +154,41 @@ def test_adds_that_come_together_are_committed_together(settings: Settings, cloc
     engine.dispose()
 
 
+def test_many_at_once_fare_as_one_by_one(client: TestClient, clock: Clock) -> None:
+    here = visitor.put_article(client, "https://example.org/here")
+    dead = visitor.put_failed(client)
+    urls = ["https://example.org/new", "nonsense", "https://example.org/here", "https://example.org/dead",
+            "https://example.org/new#again"]  # fmt: skip
+    with visitor.engine_of(client).begin() as conn:
+        new, invalid, double, revived, twice = items.add_many(
+            conn, [items.New(url, f"id-{n}") for n, url in enumerate(urls)], now=clock()
+        )
+        assert isinstance(invalid, InvalidUrl)
+        assert (new.stage, new.duplicate_of) == (110, None)
+        assert (double.stage, double.duplicate_of) == (599, here)
+        assert (revived.id, revived.stage) == (dead, 110)
+        assert (twice.stage, twice.duplicate_of) == (599, new.id)
+        assert [step["correlation_id"] for step in items.history(conn, new.id)] == ["id-0"]
+        assert items.history(conn, revived.id)[-1]["correlation_id"] == "id-3"
+        assert items.add_many(conn, [], now=clock()) == []
+
+
 def test_one_add_that_fails_does_not_take_others_down(
     settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = make_engine(settings)
-    real_add = items.add
+    real = items.add_many
 
-    def add(conn: sa.Connection, url: str, **options: Any) -> items.Added:
-        if url.endswith("/bad"):
+    def add_many(conn: sa.Connection, news: Any, **options: Any) -> Any:
+        if any(new.url.endswith("/bad") for new in news):
             conn.exec_driver_sql("SELECT broken FROM nowhere")
-        return real_add(conn, url, **options)
+        return real(conn, news, **options)
 
-    monkeypatch.setattr(items, "add", add)
+    monkeypatch.setattr(items, "add_many", add_many)
 
     async def add_all() -> list[Any]:
         saver = Saver(engine, 1000, clock)
-        news = [New(f"https://example.org/{name}", None, "test") for name in ("a", "bad", "b")]
+        news = [items.New(f"https://example.org/{name}", "test") for name in ("a", "bad", "b")]
         return await asyncio.gather(*(saver.add(new) for new in news), return_exceptions=True)
 
     first, bad, last = asyncio.run(add_all())

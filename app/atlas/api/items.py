@@ -7,9 +7,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
 from atlas import items
-from atlas.api.edge import request_id
 from atlas.api.errors import Problem, documented
-from atlas.api.saving import New
+from atlas.api.saving import asked_for
 from atlas.api.state import state
 from atlas.database.dialect import MAX_ID
 from atlas.database.engine import read
@@ -101,7 +100,7 @@ async def add(request: Request, new: NewItem, response: Response) -> items.Added
     It is kept durably when this answers; fetching and reading it follow: look at the item to see it arrive.
     A page that is here already is neither fetched again nor overwritten: the answer says where it is.
     """
-    added = await state(request).saver.add(New(new.url, new.title, request_id(request)))
+    added = await state(request).saver.add(asked_for(request, new.url, new.title))
     response.headers["Location"] = f"/api/items/{added.id}"
     return added
 

@@ -12,10 +12,12 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 
 from atlas import items
+from atlas.api.edge import request_id
 from atlas.api.errors import Problem
-from atlas.items import Added, New
+from atlas.items import Added, Lane, New
 
 #: Most items in one transaction: keeps the write lock of SQLite short for the worker.
 BATCH = 64
@@ -23,6 +25,11 @@ BATCH = 64
 COUNT_SECONDS = 1.0
 #: When to come back after the queue was found full, in seconds.
 QUEUE_RETRY_SECONDS = 30
+
+
+def asked_for(request: Request, url: str, title: str | None) -> New:
+    """Return what to add for a request: before what feeds bring, as someone waits for it."""
+    return New(url, request_id(request), title=title, lane=Lane.NOW)
 
 
 class Saver:

@@ -13,9 +13,8 @@ from starlette.responses import RedirectResponse, Response
 
 from atlas import __version__, accounts, items
 from atlas.api.auth import principal
-from atlas.api.edge import request_id
 from atlas.api.errors import Problem
-from atlas.api.saving import New
+from atlas.api.saving import asked_for
 from atlas.api.state import state
 from atlas.database.engine import read
 from atlas.search import search as find
@@ -103,7 +102,7 @@ async def retry(request: Request, item_id: int, form: Form) -> Response:  # noqa
     """Queue an item that had failed for good once more."""
     found = await run_in_threadpool(_get, request, item_id)
     if found["stage"] == Stage.PERMANENT_ERROR:
-        await state(request).saver.add(New(found["url"], found["title"], request_id(request)))
+        await state(request).saver.add(asked_for(request, found["url"], found["title"]))
     return see(f"/items/{item_id}")
 
 
@@ -132,7 +131,7 @@ async def add(request: Request, form: Form) -> Response:
     """Save a page and go where it will be seen to arrive, or say what is in the way."""
     typed, title = form.get("url", "").strip(), form.get("title", "").strip()
     try:
-        added = await state(request).saver.add(New(find_url(typed), title[:500] or None, request_id(request)))
+        added = await state(request).saver.add(asked_for(request, find_url(typed), title[:500] or None))
     except (InvalidUrl, Problem) as error:
         status = error.status if isinstance(error, Problem) else 422
         return page(request, "add.html", here="add", url=typed, title=title, error=str(error), status=status)
