@@ -136,7 +136,7 @@ def add(
 
 
 def add_many(conn: Connection, news: Sequence[New], *, now: dt.datetime) -> list[Added | InvalidUrl]:
-    """Do what `add` does to each, with two statements for all that are new; InvalidUrl is returned in place."""
+    """Do what `add` does to each, in two statements for all that are new; InvalidUrl is returned in place."""
     rows: list[dict[str, Any] | InvalidUrl] = []
     for new in news:
         try:
