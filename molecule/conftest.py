@@ -46,15 +46,26 @@ def scenario_directory():
 def play(scenario_directory):
     """Run the scenario's playbook as `converge` does, with more arguments."""
 
-    def run(*arguments: str) -> Play:
+    def run(*arguments: str, repository: Path = ROOT) -> Play:
         report = scenario_directory / "changes.json"
         report.unlink(missing_ok=True)
         playbook = "site.yml" if SCENARIO.startswith(WHOLE) else "molecule/converge.yml"
         inventory = "molecule/ssh/inventory" if SCENARIO == "ssh" else "molecule/inventory"
         result = subprocess.run(
-            ["ansible-playbook", "-i", inventory, *_extra(scenario_directory), *arguments, playbook],
-            cwd=ROOT,
-            env={**os.environ, "ATLAS_CHANGES_FILE": str(report)},
+            [
+                "ansible-playbook",
+                "-i",
+                str(ROOT / inventory),
+                *_extra(scenario_directory),
+                *arguments,
+                playbook,
+            ],
+            cwd=repository,
+            env={
+                **os.environ,
+                "ANSIBLE_CONFIG": str(repository / "ansible.cfg"),
+                "ATLAS_CHANGES_FILE": str(report),
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -26,6 +26,7 @@ SYSTEM = (
     "iputils-ping",
     "libpam-systemd",
     "openssh-server",
+    "openssl",
     "procps",
     "python3",
     "python3-apt",

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 GIT = ["git", "-c", "safe.directory=*"]
@@ -70,7 +71,20 @@ def test_every_role_has_a_scenario():
 
 def test_every_scenario_proves_something():
     for scenario in (ROOT / "molecule").glob("*/molecule.yml"):
-        assert list(scenario.parent.glob("tests/test_*.py")), scenario.parent.name
+        verifier = (yaml.safe_load(scenario.read_text()) or {}).get("verifier", {})
+        tests = scenario.parent / verifier.get("directory", "tests")
+        assert list(tests.glob("test_*.py")), scenario.parent.name
+
+
+def test_what_roles_install_is_in_the_image_already():
+    """Else every scenario and every `make up` would download it."""
+    image = (ROOT / "scripts" / "image.py").read_text()
+    wanted = set()
+    for path in (ROOT / "roles").glob("*/vars/main.yml"):
+        for name, packages in yaml.safe_load(path.read_text()).items():
+            if name.endswith("_packages"):
+                wanted |= set(re.findall(r"'([a-z0-9.+-]+)'", str(packages)))
+    assert {package for package in wanted if f'"{package}"' not in image} == set()
 
 
 @pytest.mark.parametrize(("places", "limit"), [("playbooks/*.yml", 40), ("roles/*/tasks/*.yml", 60)])

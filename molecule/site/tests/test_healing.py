@@ -1,0 +1,31 @@
+"""Damage a working machine in many ways; one run of the playbook puts all of it right, and touches only that."""
+
+import pytest
+
+DAMAGE = {
+    "a configuration file is edited": "echo 'worker_connections 1;' >> /etc/nginx/nginx.conf",
+    "a unit is masked": "systemctl mask --now nginx.service",
+    "a package is removed": "dpkg --remove python3-psycopg2",
+    "the user gets a shell": "usermod --shell /bin/bash atlas",
+    "a secret is opened": "chmod 0666 /etc/atlas/secrets/owner_password",
+    "the site is deleted": "rm /etc/nginx/sites-enabled/atlas.conf",
+    "another site is slipped in": "echo 'server { listen 81; }' > /etc/nginx/sites-enabled/other.conf",
+    "the htpasswd is emptied": ": > /etc/nginx/atlas.htpasswd",
+    "the database password is changed": 'runuser -u postgres -- psql -qc "alter role atlas password null"',
+    "the release leads nowhere": "ln -sfn releases/nowhere /opt/atlas/current",
+    "a timer is disabled": "systemctl disable --now atlas-scheduler.timer",
+}
+# What has to be changed, and nothing else: the tasks, and the files they write.
+HEALED = {}
+
+
+@pytest.mark.timeout(600)
+def test_one_run_heals_all_damage_and_touches_nothing_else(host, web, play):
+    host.check_output("systemctl stop atlas-health.timer")  # it would start to heal by itself
+    for command in DAMAGE.values():
+        host.check_output(command)
+    healed = play()
+    assert healed.succeeded, healed.output
+    print(healed.changes)
+    assert {task: sorted(files) for task, files in healed.changes.items()} == HEALED
+    assert web.get("/ready").status_code == 200
