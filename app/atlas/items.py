@@ -38,9 +38,8 @@ WRITABLE = frozenset(
 
 _PIECE = 500  # matches of a search looked at together in a filtered list
 
-_UNIQUE = sa.text(
-    "stage <> 599"
-)  # the condition of uq_items_url_key, literally: else neither engine recognises it
+# The condition of uq_items_url_key, literally: else neither engine recognises it.
+_UNIQUE = sa.text("stage <> 599")
 
 
 class Lane(IntEnum):
@@ -466,7 +465,7 @@ def list_items(
     """
     stages = None if stage is None else {stage} if isinstance(stage, int) else set(stage)
     query = sa.select(*_SHOWN).order_by(items.c.id.desc())
-    query = query.where(items.c.stage != Stage.DUPLICATE if stages is None else items.c.stage.in_(stages))
+    query = query.where(items.c.stage != Stage.DUPLICATE if stages is None else _at(stages))
     if kind is not None:
         query = query.where(items.c.kind == kind)
     if feed_id is not None:
@@ -474,11 +473,21 @@ def list_items(
     below = MAX_ID if cursor is None else min(cursor, MAX_ID)
     if q is None or not q.strip():
         rows = _rows(conn, query.where(items.c.id < below).limit(limit + 1))
-    elif stage is None or stage in DONE:
+    elif stages is None or not DONE.isdisjoint(stages):
         rows = _found_rows(conn, query, q, below, limit + 1)
     else:
         rows = _rows(conn, query.where(items.c.id < below, _names(q.strip())).limit(limit + 1))
     return rows[:limit], (rows[limit - 1]["id"] if len(rows) > limit else None)
+
+
+def _at(stages: Collection[int]) -> sa.ColumnElement[bool]:
+    """Match items at one of `stages`, for a query that wants the first by id.
+
+    Most items are done. Asked for them through the index of stages, SQLite would read all to put them in
+    order; a sum keeps it to the ids.
+    """
+    common = len(stages) > 1 and not DONE.isdisjoint(stages)
+    return (items.c.stage + 0 if common else items.c.stage).in_(stages)
 
 
 def _rows(conn: Connection, query: sa.Select[Any]) -> list[dict[str, Any]]:
@@ -525,7 +534,9 @@ def queue_size(conn: Connection, now: dt.datetime) -> int:
 
 def neighbours(conn: Connection, item_id: int) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Return the readable items next to this one in the library, newer and older: `id`, `title`, `url`."""
-    readable = sa.select(items.c.id, items.c.title, items.c.url).where(items.c.stage.in_(DONE)).limit(1)
+    if not 0 < item_id <= MAX_ID:
+        return None, None
+    readable = sa.select(items.c.id, items.c.title, items.c.url).where(_at(DONE)).limit(1)
     newer = readable.where(items.c.id > item_id).order_by(items.c.id)
     older = readable.where(items.c.id < item_id).order_by(items.c.id.desc())
     found = [conn.execute(query).one_or_none() for query in (newer, older)]

@@ -34,6 +34,10 @@ class Postgres:
             self.as_user = ["runuser", "-u", "nobody", "--"]
         self.user = "nobody" if self.as_user else getpass.getuser()
 
+        self.admin = sa.create_engine(
+            self.url("postgres"), isolation_level="AUTOCOMMIT", pool_size=1, pool_pre_ping=True
+        )
+
     def run(self, program: str, *arguments: str) -> None:
         command = [*self.as_user, str(self.binaries / program), *arguments]
         log = self.directory.parent / f"{self.directory.name}.log"
@@ -58,18 +62,8 @@ class Postgres:
 
     def start(self) -> None:
         data = str(self.directory / "data")
-        self.run(
-            "initdb",
-            "--pgdata",
-            data,
-            "--auth",
-            "trust",
-            "--no-sync",
-            "--encoding",
-            "UTF8",
-            "--locale",
-            "C.UTF-8",
-        )
+        locale = ["--encoding", "UTF8", "--locale", "C.UTF-8"]
+        self.run("initdb", "--pgdata", data, "--auth", "trust", "--no-sync", *locale)
         options = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.directory),
@@ -82,6 +76,7 @@ class Postgres:
         self.run("pg_ctl", "--pgdata", data, "--wait", "--options", flags, "start")
 
     def stop(self) -> None:
+        self.admin.dispose()
         self.run("pg_ctl", "--pgdata", str(self.directory / "data"), "--wait", "--mode", "immediate", "stop")
         shutil.rmtree(self.directory)
         (self.directory.parent / f"{self.directory.name}.log").unlink()
@@ -98,6 +93,5 @@ class Postgres:
         self.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def execute(self, statement: str) -> None:
-        engine = sa.create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-        with engine.connect() as conn:
+        with self.admin.connect() as conn:
             conn.exec_driver_sql(statement)

@@ -378,6 +378,15 @@ def test_the_list_of_what_some_words_find(life, monkeypatch):
     assert life.list(q="whales", kind="video") == ([], None)
 
 
+def test_the_list_of_what_is_ready(life):
+    ids = [life.finish(f"https://example.com/{n}", text="whale" if n % 2 else "shark") for n in range(4)]
+    life.add("https://example.com/waits")
+    assert [row["id"] for row in life.list(stage={590, 595})[0]] == ids[::-1]
+    assert [row["id"] for row in life.list(stage={590, 595}, limit=2)[0]] == ids[:1:-1]
+    assert [row["id"] for row in life.list(stage={590, 595}, q="whales")[0]] == [ids[3], ids[1]]
+    assert [row["url"][-5:] for row in life.list(stage={110, 190})[0]] == ["waits"]
+
+
 def test_the_list_of_the_failed_by_part_of_the_address(life):
     life.add("https://example.com/50%_off")
     life.fail(life.lease(), ERROR)

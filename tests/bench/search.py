@@ -29,6 +29,7 @@ from atlas.database.tables import contents  # noqa: E402
 from atlas.database.tables import items as items_table  # noqa: E402
 from atlas.search import search  # noqa: E402
 from atlas.settings import Settings  # noqa: E402
+from atlas.stages.table import DONE, Stage  # noqa: E402
 
 NOW = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 VOCABULARY = 40_000
@@ -107,6 +108,9 @@ def queries() -> dict[str, Callable[[Connection], object]]:
     found["list, first page"] = items.list_items
     found["list, middle page"] = lambda conn: items.list_items(conn, cursor=10_000)
     found["list, one stage"] = lambda conn: items.list_items(conn, stage=590)
+    found["list, what is ready"] = lambda conn: items.list_items(conn, stage=DONE)
+    found["list, what waits"] = lambda conn: items.list_items(conn, stage=frozenset(Stage) - DONE - {599})
+    found["neighbours"] = lambda conn: items.neighbours(conn, 10_000)
     found["list, nothing at the stage"] = lambda conn: items.list_items(conn, stage=777)
     found["list, q common"] = lambda conn: items.list_items(conn, q=word(0))
     found["list, q rare"] = lambda conn: items.list_items(conn, q=word(20_000))

@@ -48,7 +48,7 @@ def search(conn: Connection, q: str, *, limit: int = 20, offset: int = 0) -> tup
         return 0, []
     engine = fts5 if is_sqlite(conn) else tsvector
     total, ids = engine.best(conn, terms, ranked=RANKED, limit=limit, offset=offset)
-    return total, _hits(conn, ids, terms)
+    return total, _hits(conn, ids, terms) if ids else []
 
 
 def newest(conn: Connection, q: str, *, below: int, limit: int) -> list[int]:
