@@ -4,6 +4,7 @@ import json
 import re
 import struct
 from collections.abc import Iterator
+from importlib.resources import files
 from typing import Any
 
 import lxml.html
@@ -573,3 +574,31 @@ def test_first_page_is_light(client: TestClient) -> None:
     css = next(asset for asset in assets if "css" in asset.headers["content-type"])
     assert len(css.content) < 15 * 1024
     assert not re.search(r"@import|url\(\s*['\"]?(https?:)?//", css.text)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_can_be_told_apart(plain_settings: Settings, scheme: str) -> None:
+    css = (files("atlas.web") / "static" / "atlas.css").read_text()
+    light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    colours = dict(re.findall(r"--([\w-]+): #([0-9a-f]{3,6});", light))
+    if scheme == "dark":
+        colours |= dict(re.findall(r"--([\w-]+): #([0-9a-f]{3,6});", dark))
+
+    def luminance(name: str) -> float:
+        digits = colours[name] if len(colours[name]) == 6 else "".join(2 * digit for digit in colours[name])
+        parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    texts = ["ink", "soft", "accent", "accent-deep", "bad"]
+    pairs = [(text, ground) for text in texts for ground in ("paper", "card")]
+    pairs += [
+        ("on-accent", "accent"),
+        ("on-accent", "accent-deep"),
+        ("accent", "tint"),
+        ("bad", "bad-tint"),
+        ("ink", "mark"),
+    ]
+    for text, ground in pairs:
+        lighter, darker = sorted((luminance(text), luminance(ground)), reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (text, ground)
