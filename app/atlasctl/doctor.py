@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ MOST = 99
 DISK_PERCENT = 80
 CERTIFICATE_DAYS = 21
 NGINX_PORTS = [80, 443]
+ROOT = 0
 REPAIR = "site.yml puts it back: run it again"
 
 
@@ -57,7 +59,7 @@ def doctor(paths: Paths, *, as_json: bool) -> int:
         if not findings:
             print("Nothing found: all that doctor knows to look at is in order.")
     if os.geteuid() != 0:
-        print("Some things only root can see. All of it: sudo atlasctl doctor")
+        print("Some things only root can see. All of it: sudo atlasctl doctor", file=sys.stderr)
     return min(len(findings), MOST)
 
 
@@ -135,7 +137,7 @@ def _secrets(scene: Scene) -> Iterator[Finding]:
         seen = path.stat()
         if seen.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
             yield Finding(f"{path} is open to others ({stat.filemode(seen.st_mode)})", f"chmod 0640 {path}")
-        if seen.st_uid != 0:
+        if seen.st_uid != ROOT:
             yield Finding(f"{path} does not belong to root", f"chown root {path}")
         if seen.st_size == 0:
             yield Finding(f"{path} is empty", REPAIR)

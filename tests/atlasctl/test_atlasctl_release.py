@@ -502,7 +502,7 @@ def test_it_must_stay_ready_for_a_while(place: Place) -> None:
         place.site.answers["/ready"] = next(answers, (503, "fell over"))
 
     place.site.before = answer
-    code, report, _ = place.run("deploy", "--settle-seconds=0.5")
+    code, report, _ = place.run("deploy", "--settle-seconds=30")
     assert code == 1
     assert report["ready"] == "503 fell over"
 
