@@ -185,6 +185,11 @@ class Worker:
         except sa.exc.SQLAlchemyError as error:
             log.warning("could not sign off", reason=str(error))
 
+    def _give_up(self, error: Exception) -> None:
+        """End because of something that no waiting will mend."""
+        self._fatal = self._fatal or error
+        self._asked_to_stop = True
+
     # The heart
 
     def _heart(self) -> None:
@@ -195,8 +200,7 @@ class Worker:
                 self._report(self._prolong)
             except sa.exc.SQLAlchemyError as error:
                 if not is_outage(error):
-                    self._fatal = error
-                    self._asked_to_stop = True
+                    self._give_up(error)
                     break
                 self._ctx.patience.away(error)
                 wait = min(HEARTBEAT_AWAY, interval)
@@ -246,6 +250,8 @@ class Worker:
                 self._handle(leased)
         except Stopping:
             log.info("stopped while the database was away")
+        except Exception as error:  # noqa: BLE001 - whoever started the worker is told, and may start it anew
+            self._give_up(error)
         finally:
             self._pulses.end()
 

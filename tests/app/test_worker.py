@@ -578,6 +578,27 @@ def test_a_database_that_was_never_migrated_ends_the_worker(empty_settings, web,
     engine.dispose()
 
 
+def test_a_queue_that_cannot_be_read_ends_the_worker(engine, make, monkeypatch) -> None:
+    def wrong(*_: object, **__: object) -> None:
+        raise sa.exc.ProgrammingError("SELECT", {}, Exception("no such column"))
+
+    monkeypatch.setattr(items, "lease", wrong)
+    with pytest.raises(sa.exc.ProgrammingError):
+        make(limits=Limits()).run()
+
+
+def test_an_item_that_cannot_be_handled_does_not_end_the_worker(engine, make, monkeypatch) -> None:
+    def wrong(*_: object, **__: object) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(worker, "process", wrong)
+    first, second = add(engine, "https://example.org/1", "https://example.org/2")
+    make(lease_seconds=1, worker_threads=1, limits=Limits(max_items=3)).run()
+    assert [item(engine, number)["stage"] for number in (first, second)] == [590, 590]
+    assert row(engine, first).attempts == 1
+
+
 def test_an_idle_worker_hardly_asks(engine, make, monkeypatch) -> None:
     monkeypatch.setattr(worker, "LONGEST_IDLE", 0.25)
     asked = []

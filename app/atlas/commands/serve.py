@@ -8,6 +8,7 @@ from contextlib import suppress
 import uvicorn
 
 from atlas.api.app import create_app
+from atlas.memory import be_frugal
 from atlas.settings import Settings
 from atlas.telemetry.systemd import notify, watchdog_seconds
 
@@ -20,6 +21,7 @@ KEEP_ALIVE_SECONDS = 75
 
 def serve(_options: argparse.Namespace, settings: Settings) -> int:
     """Serve until told to stop; return the exit status."""
+    be_frugal()
     config = uvicorn.Config(
         create_app(settings),
         host=settings.api_host,
