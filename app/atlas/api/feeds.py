@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from atlas.api.errors import documented
 from atlas.api.state import state
 from atlas.database.engine import read
-from atlas.sources import feeds
+from atlas.sources import subscriptions
 
 router = APIRouter(prefix="/api/feeds", tags=["feeds"])
 
@@ -54,7 +54,7 @@ def follow(request: Request, new: NewFeed, response: Response) -> dict[str, Any]
     """Follow a feed: it is read within minutes, then again and again. One followed already stays as it is."""
     parts = state(request)
     with parts.engine.begin() as conn:
-        feed = feeds.subscribe(
+        feed = subscriptions.subscribe(
             conn, new.url, now=parts.clock(), interval_seconds=parts.settings.feed_interval_seconds
         )
     response.headers["Location"] = f"/api/feeds/{feed['id']}"
@@ -65,4 +65,4 @@ def follow(request: Request, new: NewFeed, response: Response) -> dict[str, Any]
 def list_feeds(request: Request) -> dict[str, Any]:
     """List the feeds."""
     with read(state(request).engine) as conn:
-        return {"items": feeds.list_feeds(conn)}
+        return {"items": subscriptions.list_feeds(conn)}

@@ -24,7 +24,10 @@ from atlas.settings import Settings
 from atlas.sources.discovery import find_feeds
 from atlas.sources.feed import Entry, Feed, FeedError, parse
 from atlas.sources.parser import Parse
+from atlas.sources.subscriptions import list_feeds, subscribe
 from atlas.urls import InvalidUrl, normalise
+
+__all__ = ["Fetches", "Polled", "due", "list_feeds", "poll", "subscribe"]
 
 #: How long a feed stays with a poller that went silent; longer than any poll takes (seconds).
 LEASE_SECONDS = 300
@@ -72,40 +75,6 @@ class _News:
     feed: Feed | None
     #: Where the feed is, when a web page led there.
     moved_to: str | None = None
-
-
-def subscribe(
-    conn: Connection, url: str, *, now: dt.datetime, interval_seconds: int = 3600
-) -> dict[str, Any]:
-    """Follow a feed, or a web page that has one; return its row. One that is followed already stays as it is.
-
-    Nothing is fetched here: the feed is due at once. Raises InvalidUrl.
-    """
-    clean, key, _ = normalise(_without_feed_scheme(url))
-    row = {"url": clean, "url_key": key, "interval_seconds": interval_seconds, "due_at": now, "added_at": now}
-    conn.execute(insert(conn, feeds).values(row).on_conflict_do_nothing(index_elements=["url_key"]))
-    found = conn.execute(sa.select(*_SHOWN).where(feeds.c.url_key == key)).one()
-    return dict(found._mapping)
-
-
-def _without_feed_scheme(url: str) -> str:
-    """Turn the `feed:` addresses that browsers and podcast sites hand out into web addresses."""
-    url = url.strip()
-    if url.lower().startswith(("feed:http:", "feed:https:")):
-        return url[5:]
-    return "https:" + url[5:] if url.lower().startswith("feed://") else url
-
-
-_SHOWN = (
-    feeds.c.id, feeds.c.url, feeds.c.title, feeds.c.site_url, feeds.c.interval_seconds, feeds.c.due_at,
-    feeds.c.polled_at, feeds.c.succeeded_at, feeds.c.failures, feeds.c.error, feeds.c.added_at,
-)  # fmt: skip
-
-
-def list_feeds(conn: Connection) -> list[dict[str, Any]]:
-    """Return all feeds, by title, those without one last."""
-    query = sa.select(*_SHOWN).order_by(feeds.c.title.is_(None), sa.func.lower(feeds.c.title), feeds.c.id)
-    return [dict(row._mapping) for row in conn.execute(query)]
 
 
 def due(conn: Connection, now: dt.datetime, *, limit: int = 1000) -> list[tuple[int, str]]:

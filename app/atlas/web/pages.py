@@ -18,7 +18,7 @@ from atlas.api.saving import asked_for
 from atlas.api.state import state
 from atlas.database.engine import read
 from atlas.search import search as find
-from atlas.sources import feeds as sources
+from atlas.sources import subscriptions
 from atlas.stages.table import Stage
 from atlas.urls import InvalidUrl
 from atlas.web.forms import Form
@@ -151,7 +151,7 @@ def follow(request: Request, form: Form) -> Response:
     parts = state(request)
     try:
         with parts.engine.begin() as conn:
-            sources.subscribe(
+            subscriptions.subscribe(
                 conn,
                 find_url(typed),
                 now=parts.clock(),
@@ -199,7 +199,7 @@ def end_session(request: Request, key: str, form: Form) -> Response:  # noqa: AR
 
 def _feeds(request: Request, *, url: str = "", error: str = "", status: int = 200) -> Response:
     with read(state(request).engine) as conn:
-        rows = sources.list_feeds(conn)
+        rows = subscriptions.list_feeds(conn)
     return page(request, "feeds.html", here="feeds", feeds=rows, url=url, error=error, status=status)
 
 
@@ -233,7 +233,7 @@ def _bookmarklet(public_url: str) -> str:
 
 
 def _feed(conn: Connection, feed_id: int) -> dict[str, Any]:
-    return _found(next((feed for feed in sources.list_feeds(conn) if feed["id"] == feed_id), None))
+    return _found(next((feed for feed in subscriptions.list_feeds(conn) if feed["id"] == feed_id), None))
 
 
 def _number(request: Request, name: str) -> int | None:
