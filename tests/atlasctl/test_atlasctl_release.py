@@ -51,6 +51,7 @@ case "$2 $*" in
     fi
     ;;
   "compileall "*/site-packages) ;;
+  "compileall "*) exec {sys.executable} -ISm compileall -q "$5" ;;
   *) PYTHONPATH=${{0%/venv/*}}/app exec {sys.executable} "$@" ;;
 esac
 END
