@@ -9,9 +9,10 @@ from atlas.database.dialect import MAX_ID
 from atlas.search.query import Term
 
 # One pass for number and newest: phrases are checked in the words themselves, and that is what takes time.
+# The sum keeps PostgreSQL from looking at all ids first.
 _FOUND = sa.text("""
     SELECT count(*) AS total, (array_agg(item_id ORDER BY item_id DESC))[1 : :most] AS newest
-    FROM search_index WHERE words @@ to_tsquery('atlas', :query) AND item_id < :below
+    FROM search_index WHERE words @@ to_tsquery('atlas', :query) AND item_id + 0 < :below
 """)
 # The weights are those of the labels D, C, B, A (A is the title); 1 divides by the logarithm of the length.
 _BEST = sa.text("""
