@@ -265,7 +265,7 @@ BAD_DAYS = [
     (REDIRECT + quote("http://10.1.2.3/", safe=""), 777, FORBIDDEN, None),
     (REDIRECT + quote("http://[::1]/", safe=""), 777, FORBIDDEN, None),
     (REDIRECT + quote("http://2852039166/", safe=""), 777, FORBIDDEN, None),
-    (REDIRECT + quote("file:///etc/passwd", safe=""), 777, "invalid_url", "no web address"),
+    (REDIRECT + quote("file:///etc/passwd", safe=""), 777, "invalid_url", "web addresses only"),
 ]
 
 #: The same for addresses that are bad by themselves.
