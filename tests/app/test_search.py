@@ -26,6 +26,7 @@ ANYTHING = st.text(st.sampled_from("ab é日'\"-*():^&|!<>\\%_{}\x00\ud800NEAR A
     [
         ("whale ship", [Term(("whale",)), Term(("ship",))]),
         ('"white whale" ship', [Term(("white", "whale")), Term(("ship",))]),
+        ("\u201cwhite whale\u201d ship", [Term(("white", "whale")), Term(("ship",))]),
         ("whale -ship", [Term(("whale",)), Term(("ship",), negative=True)]),
         ('whale -"white ship"', [Term(("whale",)), Term(("white", "ship"), negative=True)]),
         ('a-"b"', [Term(("a",)), Term(("b",))]),

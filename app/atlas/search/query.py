@@ -10,6 +10,9 @@ from dataclasses import dataclass
 MAX_LENGTH = 500
 MAX_TERMS = 32
 
+#: What telephones make of quotation marks.
+_QUOTES = str.maketrans(dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb", '"'))
+
 
 @dataclass(frozen=True, slots=True)
 class Term:
@@ -22,12 +25,11 @@ class Term:
 
 def parse(text: str) -> tuple[Term, ...]:
     """Read what a person typed. Never raises; returns () when there is nothing to look for."""
-    text = unicodedata.normalize("NFC", text[:MAX_LENGTH])
+    pieces = unicodedata.normalize("NFC", text[:MAX_LENGTH]).translate(_QUOTES).split('"')
     terms: list[Term] = []
-    for position, piece in enumerate(text.split('"')):
+    for position, piece in enumerate(pieces):
         if position % 2:  # between two quotation marks
-            negative = _ends_in_minus(text.split('"')[position - 1])
-            terms += _term(piece, negative=negative)
+            terms += _term(piece, negative=_ends_in_minus(pieces[position - 1]))
         else:
             terms += [term for word in piece.split() for term in _word(word)]
     terms = list(dict.fromkeys(terms))[:MAX_TERMS]
