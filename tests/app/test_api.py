@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import test_faults
 import visitor
 from conftest import Clock
 from sqlalchemy import event
@@ -21,6 +22,9 @@ from atlas.database.tables import items as items_table
 from atlas.database.tables import tokens, workers
 from atlas.settings import Settings
 from atlas.urls import InvalidUrl
+
+
+own_server = test_faults.own_server  # a fixture
 
 
 @pytest.fixture
@@ -520,3 +524,23 @@ def test_the_description_is_complete(client: TestClient) -> None:
 def test_problems_are_what_they_say() -> None:
     problem = Problem(409, "here", "It is here.", {"X": "y"})
     assert (str(problem), problem.headers) == ("It is here.", {"X": "y"})
+
+
+def test_a_real_server_that_stops_and_comes_back(own_server: Any, clock: Clock) -> None:
+    server, settings = own_server
+    with visitor.visiting(settings, clock) as client:
+        visitor.use_token(client)
+        page = {"url": "https://example.org/"}
+        assert client.post("/api/items", json=page).status_code == 202
+        with test_faults.stopped(server):
+            for answer in (
+                client.get("/api/items"),
+                client.post("/api/items", json=page),
+                client.get("/ready"),
+            ):
+                assert answer.status_code == 503
+                assert answer.headers["retry-after"] == "5"
+            assert client.get("/health").json()["status"] == "down"
+        assert client.get("/api/items").json()["items"][0]["stage"] == 110
+        assert client.post("/api/items", json=page).json()["stage"] == 599
+        assert client.get("/ready").status_code == 200
