@@ -23,7 +23,6 @@ from atlas.database.tables import tokens, workers
 from atlas.settings import Settings
 from atlas.urls import InvalidUrl
 
-
 own_server = test_faults.own_server  # a fixture
 
 
