@@ -77,6 +77,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
 
     def kill(self) -> None:
@@ -220,6 +221,28 @@ def test_a_stopped_worker_gives_back_what_it_holds(settings, engine, tmp_path) -
     assert [(row.stage, row.lease, row.attempts) for row in rows] == [(110, None, 0)] * 2
     assert all(row.due_at <= utc_now() for row in rows)
     assert alive(engine) == 0
+
+
+@pytest.mark.long
+def test_a_stop_of_all_its_processes_costs_no_page(plain_settings, tmp_path) -> None:
+    """As systemd stops a unit: the readers get the signal too."""
+    engine = make_engine(plain_settings)
+    migrate.upgrade(engine)
+    with WebServer() as web:
+        web.pages = {f"/{n}": Page(article(n)) for n in range(80)}
+        found = add(engine, *(web.url(f"/{n}") for n in range(80)))
+        for _ in range(3):
+            process = Process(plain_settings, tmp_path / "log")
+            done = stages(engine).get(Stage.COMPLETE, 0)
+            wait_for(lambda done=done: stages(engine).get(Stage.COMPLETE, 0) > done)
+            os.killpg(process.process.pid, signal.SIGTERM)
+            assert process.process.wait(25) == 0
+        process = Process(plain_settings, tmp_path / "log")
+        wait_for(lambda: all_ended(engine))
+        assert process.end() == 0
+    check_nothing_lost_doubled_or_stuck(engine, found, plain_settings)
+    assert stages(engine) == {Stage.COMPLETE: 80}
+    engine.dispose()
 
 
 REDIRECT = "/redirect/302/"

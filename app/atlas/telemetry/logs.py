@@ -20,9 +20,7 @@ import structlog
 correlation_id: ContextVar[str | None] = ContextVar("correlation_id", default=None)
 
 MASK = "[secret]"
-_SECRET_KEY = re.compile(
-    r"password|passwd|secret|authorization|cookie|api_?key|(?<!correlation_)token", re.IGNORECASE
-)
+_SECRET_KEY = re.compile(r"password|passwd|secret|authorization|cookie|api_?key|token", re.IGNORECASE)
 _SECRET_FORM = re.compile(r"\batl_[\w-]{20,}|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)")
 
 #: Loggers that tell every step of every connection.
