@@ -11,7 +11,8 @@ description:
     what stands on disk. All units are looked at in one call of C(systemctl); nothing is done when nothing is
     wrong.
   - A unit is restarted when it started before one of O(reads), or its own unit file in C(/etc), was last
-    written. Unlike a handler that cannot be forgotten by a play that stops between the two.
+    written, and reloaded when it started or was last reloaded before one of O(rereads) was. Unlike a handler,
+    that cannot be forgotten by a play that is stopped between the two.
   - Supports check mode; units that are not there yet would be started.
 options:
   units:
@@ -20,7 +21,12 @@ options:
     elements: str
     required: true
   reads:
-    description: Files the units read when they start, and only then.
+    description: Files, or directories with all in them, that the units read when they start, and only then.
+    type: list
+    elements: path
+    default: []
+  rereads:
+    description: Files, or directories with all in them, that the units also read when they are reloaded.
     type: list
     elements: path
     default: []
@@ -46,7 +52,7 @@ healed:
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -57,6 +63,7 @@ PROPERTIES = (
     "NeedDaemonReload",
     "FragmentPath",
     "ActiveEnterTimestampMonotonic",
+    "StateChangeTimestampMonotonic",
 )
 MISSING = ("not-found", "bad-setting", "error")
 JOURNAL_LINES = "15"
@@ -76,6 +83,7 @@ def main() -> None:
         argument_spec={
             "units": {"type": "list", "elements": "str", "required": True},
             "reads": {"type": "list", "elements": "path", "default": []},
+            "rereads": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -86,13 +94,16 @@ def main() -> None:
 
     names = module.params["units"]
     try:
-        healed = keep_running(run, names, module.params["reads"], check=module.check_mode)
+        reads, rereads = module.params["reads"], module.params["rereads"]
+        healed = keep_running(run, names, reads, rereads, check=module.check_mode)
     except SystemdError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(healed), healed=healed)
 
 
-def keep_running(run: Run, names: list[str], reads: list[str], *, check: bool) -> dict[str, list[str]]:
+def keep_running(
+    run: Run, names: list[str], reads: list[str], rereads: list[str], *, check: bool
+) -> dict[str, list[str]]:
     """Put right what is wrong with the units; say what was done to which.
 
     Raises SystemdError when a unit is not there, or does not start.
@@ -110,24 +121,26 @@ def keep_running(run: Run, names: list[str], reads: list[str], *, check: bool) -
         for name in masked:
             healed.setdefault(name, []).append("unmasked")
     for name, unit in units.items():
-        wrong = _wrong(name, unit, written=_written_since_start(unit, reads), check=check)
-        if wrong:
+        if unit["LoadState"] in MISSING and not check:
+            raise SystemdError(f"There is no usable unit {name} on this machine ({unit['LoadState']}).")
+        if wrong := _wrong(unit, reads, rereads):
             healed.setdefault(name, []).extend(wrong)
     if not check:
         _heal(run, healed)
     return healed
 
 
-def _wrong(name: str, unit: dict[str, str], *, written: bool, check: bool) -> list[str]:
-    if unit["LoadState"] in MISSING and not check:
-        raise SystemdError(f"There is no usable unit {name} on this machine ({unit['LoadState']}).")
+def _wrong(unit: dict[str, str], reads: list[str], rereads: list[str]) -> list[str]:
+    own = [unit["FragmentPath"]] if unit["FragmentPath"].startswith("/etc/") else []
     wrong = []
     if unit["UnitFileState"] in ("disabled", ""):
         wrong.append("enabled")
     if unit["ActiveState"] not in ("active", "activating", "reloading"):
         wrong.append("started")
-    elif written:
+    elif _written_since(unit["ActiveEnterTimestampMonotonic"], own + reads):
         wrong.append("restarted")
+    elif _written_since(unit["StateChangeTimestampMonotonic"], rereads):
+        wrong.append("reloaded")
     return wrong
 
 
@@ -135,6 +148,7 @@ def _heal(run: Run, healed: dict[str, list[str]]) -> None:
     enable = [name for name, wrong in healed.items() if "enabled" in wrong]
     start = [name for name, wrong in healed.items() if "started" in wrong]
     restart = [name for name, wrong in healed.items() if "restarted" in wrong]
+    reload = [name for name, wrong in healed.items() if "reloaded" in wrong]
     if enable:
         _do(run, ["systemctl", "enable", *enable])
     if start:
@@ -142,6 +156,8 @@ def _heal(run: Run, healed: dict[str, list[str]]) -> None:
         _do(run, ["systemctl", "start", *start], start)
     if restart:
         _do(run, ["systemctl", "restart", *restart], restart)
+    if reload:
+        _do(run, ["systemctl", "reload", *reload], reload)
 
 
 def _show(run: Run, names: list[str]) -> Units:
@@ -155,12 +171,20 @@ def _show(run: Run, names: list[str]) -> Units:
     }
 
 
-def _written_since_start(unit: dict[str, str], reads: list[str]) -> bool:
+def _written_since(timestamp: str, paths: list[str]) -> bool:
     """Compare ages, as the clock may have been set since."""
-    started = int(unit["ActiveEnterTimestampMonotonic"] or 0) / 1_000_000
-    age = time.clock_gettime(time.CLOCK_MONOTONIC) - started
-    own = [unit["FragmentPath"]] if unit["FragmentPath"].startswith("/etc/") else []
-    return any(time.time() - os.stat(path).st_mtime < age for path in [*own, *reads] if os.path.exists(path))
+    age = time.clock_gettime(time.CLOCK_MONOTONIC) - int(timestamp or 0) / 1_000_000
+    return any(time.time() - os.stat(file).st_mtime < age for path in paths for file in _files(path))
+
+
+def _files(path: str) -> Iterator[str]:
+    """Yield the path and all below it; where a file was removed, its directory is newer."""
+    if os.path.exists(path):
+        yield path
+    for directory, names, files in os.walk(path):
+        for name in (*names, *files):
+            if os.path.exists(os.path.join(directory, name)):
+                yield os.path.join(directory, name)
 
 
 def _do(run: Run, command: list[str], units: list[str] | None = None) -> None:

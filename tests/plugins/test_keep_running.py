@@ -1,9 +1,14 @@
 """keep_running against a systemctl that remembers what it was told."""
 
+import os
 import time
 
 import pytest
 from keep_running import SystemdError, keep_running
+
+
+def ago(seconds):
+    return str(int((time.clock_gettime(time.CLOCK_MONOTONIC) - seconds) * 1e6))
 
 
 class Systemd:
@@ -14,7 +19,8 @@ class Systemd:
             "ActiveState": "active",
             "NeedDaemonReload": "no",
             "FragmentPath": "/lib/systemd/system/x",
-            "ActiveEnterTimestampMonotonic": str(int(time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6)),
+            "ActiveEnterTimestampMonotonic": ago(0),
+            "StateChangeTimestampMonotonic": ago(0),
         }
         self.units = {name: {**sound, **state} for name, state in units.items()}
         self.told = []
@@ -38,8 +44,8 @@ class Systemd:
                     unit.update(LoadState="loaded", UnitFileState="disabled")
         return 0, "", ""
 
-    def keep(self, *names, reads=(), check=False):
-        return keep_running(self.run, list(names or self.units), list(reads), check=check)
+    def keep(self, *, reads=(), rereads=(), check=False):
+        return keep_running(self.run, list(self.units), list(reads), list(rereads), check=check)
 
 
 def test_nothing_is_done_when_nothing_is_wrong():
@@ -69,11 +75,23 @@ def test_systemd_learns_of_a_changed_unit_file():
 def test_a_unit_older_than_what_it_reads_is_restarted(tmp_path):
     settings = tmp_path / "settings"
     settings.write_text("new")
-    hour_ago = str(int((time.clock_gettime(time.CLOCK_MONOTONIC) - 3600) * 1e6))
-    systemd = Systemd(a={"ActiveEnterTimestampMonotonic": hour_ago})
+    systemd = Systemd(a={"ActiveEnterTimestampMonotonic": ago(3600)})
     assert systemd.keep(reads=[str(settings), "/not/there"]) == {"a": ["restarted"]}
     assert systemd.told == ["restart a"]
     assert Systemd(a={}).keep(reads=["/etc/passwd"]) == {}
+
+
+def test_a_unit_that_read_its_directory_before_the_last_change_is_reloaded(tmp_path):
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites/removed").write_text("")
+    long_ago = {"ActiveEnterTimestampMonotonic": ago(7200), "StateChangeTimestampMonotonic": ago(3600)}
+    for path in (tmp_path / "sites/removed", tmp_path / "sites", tmp_path):
+        os.utime(path, (time.time() - 5000, time.time() - 5000))
+    assert Systemd(a=long_ago).keep(rereads=[str(tmp_path)]) == {}
+    (tmp_path / "sites/removed").unlink()
+    systemd = Systemd(a=long_ago)
+    assert systemd.keep(rereads=[str(tmp_path)]) == {"a": ["reloaded"]}
+    assert systemd.told == ["reload a"]
 
 
 def test_check_mode_only_says():
