@@ -17,7 +17,7 @@ from atlas.accounts.sessions import (
     touch,
 )
 from atlas.accounts.tokens import TokenRow, check_token, create_token, list_tokens, revoke_token
-from atlas.accounts.users import User, ensure_owner, find_user, set_password
+from atlas.accounts.users import User, ensure_owner, find_user, has_users, set_password
 
 __all__ = [
     "Session",
@@ -33,6 +33,7 @@ __all__ = [
     "end_sessions",
     "ensure_owner",
     "find_user",
+    "has_users",
     "list_sessions",
     "list_tokens",
     "login",

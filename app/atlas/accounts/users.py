@@ -26,6 +26,11 @@ def find_user(conn: Connection, name: str) -> User | None:
     return User(found.id, found.name) if found else None
 
 
+def has_users(conn: Connection) -> bool:
+    """Say whether anyone could log in."""
+    return conn.execute(sa.select(users.c.id).limit(1)).first() is not None
+
+
 def ensure_owner(conn: Connection, name: str, password: str, now: dt.datetime) -> bool:
     """Make sure that `name` can log in with `password`; return whether anything had to be changed."""
     stored = conn.execute(sa.select(users.c.password_hash).where(users.c.name == name)).scalar()

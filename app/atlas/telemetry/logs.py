@@ -24,7 +24,14 @@ _SECRET_KEY = re.compile(r"password|passwd|secret|authorization|cookie|api_?key|
 _SECRET_FORM = re.compile(r"\batl_[\w-]{20,}|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)")
 
 #: Loggers that tell every step of every connection.
-_CHATTY = ("httpcore2", "httpx2", "asyncio", "python_multipart", "charset_normalizer")
+_CHATTY = (
+    "alembic.runtime.plugins",
+    "httpcore2",
+    "httpx2",
+    "asyncio",
+    "python_multipart",
+    "charset_normalizer",
+)
 
 Event = MutableMapping[str, Any]
 

@@ -85,8 +85,17 @@ def _form(request: Request, *, target: str, name: str = "", error: str = "", sta
     """Render the form, tied to this browser by a cookie of its own: there is no session yet to tie it to."""
     parts = state(request)
     secret = request.cookies.get(_form_cookie(parts)) or token_urlsafe(32)
+    with read(parts.engine) as conn:
+        first = not accounts.has_users(conn)
     page = parts.pages.answer(
-        "login.html", now=parts.clock(), secret=secret, status=status, next=target, name=name, error=error
+        "login.html",
+        now=parts.clock(),
+        secret=secret,
+        status=status,
+        next=target,
+        name=name,
+        error=error,
+        owner=parts.settings.owner_name if first else "",
     )
     page.set_cookie(
         _form_cookie(parts),
