@@ -425,12 +425,15 @@ def write_content(conn: Connection, item_id: int, *, title: str, text: str, html
 
 
 def get(conn: Connection, item_id: int) -> dict[str, Any] | None:
-    """Return an item with its `text` and `html` (None while it has none); None when there is no such item."""
+    """Return an item with its `text` and `html` (None while it has none); None when there is no such item.
+
+    A duplicate shows the content of its original: the text is the same, or it is the same page.
+    """
     if not 0 < item_id <= MAX_ID:
         return None
-    found = conn.execute(
-        sa.select(*_SHOWN, *_SHOWN_ALONE).select_from(items.outerjoin(contents)).where(items.c.id == item_id)
-    ).one_or_none()
+    kept = items.outerjoin(contents, contents.c.item_id == sa.func.coalesce(items.c.duplicate_of, items.c.id))
+    query = sa.select(*_SHOWN, *_SHOWN_ALONE).select_from(kept).where(items.c.id == item_id)
+    found = conn.execute(query).one_or_none()
     return dict(found._mapping) if found else None
 
 

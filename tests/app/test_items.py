@@ -318,6 +318,7 @@ def test_a_page_found_to_be_a_copy_becomes_a_duplicate(life):
     steps = [Step(Stage.DUPLICATE, f"The same text as item {original}")]
     assert life.advance(life.lease(), steps, fields={"duplicate_of": original})
     assert life.get(copy.id)["duplicate_of"] == original
+    assert life.get(copy.id)["text"] == life.get(original)["text"] == "text"
 
 
 # Looking
