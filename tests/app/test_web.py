@@ -85,6 +85,12 @@ def test_a_wrong_login_says_no_more_than_that(stranger: TestClient, fields: dict
     assert "<script>alert" not in answer.text
 
 
+def test_before_there_is_an_account_the_form_says_how_to_make_one(stranger: TestClient) -> None:
+    assert "atlas user set owner" in text_of(stranger.get("/login"))
+    visitor.make_owner(stranger)
+    assert "atlas user set" not in text_of(stranger.get("/login"))
+
+
 def test_who_tries_too_often_is_told_how_long_to_wait(stranger: TestClient, clock: Clock) -> None:
     visitor.make_owner(stranger)
     answers = [visitor.try_login(stranger, password="wrong") for _ in range(6)]
