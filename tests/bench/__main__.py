@@ -1,0 +1,40 @@
+"""Run the benchmarks one after another: `make bench`, or `make bench ARGS="pages search"` for some of them.
+
+Nothing here passes or fails; the numbers go to docs/measurements.md by hand, with the machine's size.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+#: In the order of an item's life: saved, read, taken in, found, served; and what all that costs.
+BENCHES = {
+    "throughput": "adding and leasing items",
+    "pages": "reading pages, beside trafilatura",
+    "ingest": "the whole pipeline, beside trafilatura",
+    "search": "finding things among 20,000",
+    "serving": "the API and the pages under load",
+    "memory": "memory after the saved pages went through",
+}
+
+
+def main() -> int:
+    """Run what was asked for; returns the first exit code that is not 0."""
+    asked = sys.argv[1:] or list(BENCHES)
+    unknown = [name for name in asked if name not in BENCHES]
+    if unknown:
+        print(f"There is no {', '.join(unknown)}; there are: {', '.join(BENCHES)}.", file=sys.stderr)
+        return 2
+    print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
+    worst = 0
+    for name in asked:
+        print(f"\n== {name}: {BENCHES[name]}", flush=True)
+        worst = worst or subprocess.run([sys.executable, HERE / f"{name}.py"], check=False).returncode
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main())
