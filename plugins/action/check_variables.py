@@ -38,9 +38,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         roles = self._task.args["roles"]
         problems = [*unknown_names(variables, ROOT)]
         for role in roles:
-            found = [*self._wrong_values(role, variables)]
+            found, given = self._wrong_values(role, variables)
             # A condition on a value that is wrong already would only say the same again, worse.
-            problems += found or self._broken_conditions(role, variables)
+            problems += found or self._broken_conditions(role, {**variables, **given})
         if problems:
             listed = "\n".join(f"- {problem}" for problem in dict.fromkeys(problems))
             return result | {
@@ -49,17 +49,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             }
         return result | {"changed": False, "msg": f"The variables of {', '.join(roles)} are right."}
 
-    def _wrong_values(self, role: str, variables: dict[str, Any]) -> Iterator[str]:
+    def _wrong_values(self, role: str, variables: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        """Return what is wrong with a role's variables, and their values as the types they should have."""
         spec = specification(ROOT, role)
-        given = {}
+        given, wrong = {}, []
         for name in spec.keys() & variables.keys():
             try:
                 given[name] = self._templar.template(variables[name])
             except AnsibleError as error:
-                yield f"{role}: {name} cannot be worked out: {error}"
-        checked = ArgumentSpecValidator({name: spec[name] for name in spec}).validate(given)
-        for message in checked.error_messages:
-            yield f"{role}: {_without_secrets(message, spec, given)}"
+                wrong.append(f"{role}: {name} cannot be worked out: {error}")
+        checked = ArgumentSpecValidator(spec).validate(given)
+        wrong += [f"{role}: {_without_secrets(message, spec, given)}" for message in checked.error_messages]
+        return wrong, {name: checked.validated_parameters[name] for name in given}
 
     def _broken_conditions(self, role: str, variables: dict[str, Any]) -> list[str]:
         path = ROOT / "roles" / role / "meta" / "conditions.yml"

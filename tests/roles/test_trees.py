@@ -20,7 +20,8 @@ VARIANTS = {
     "production": {"atlas_domain": "atlas.example.org", "atlas_public_port": 443, "atlas_auth_mode": "both"},
     "local": {
         "atlas_domain": "localhost",
-        "atlas_public_port": 8443,
+        "atlas_public_port": "8443",  # as text, as from the command line
+        "certificate_days": "60",
         "atlas_auth_mode": "session",
         "atlas_database_engine": "sqlite",
         "atlas_settings": {"user_agent": 'Me "and" my $HOME \\ reader', "worker_threads": 8},
@@ -154,3 +155,8 @@ def test_only_a_name_of_its_own_is_held_to_tls(rendered):
     headers = "nginx/etc/nginx/atlas-headers.conf"
     assert "Strict-Transport-Security" in (rendered["production"] / headers).read_text()
     assert "Strict-Transport-Security" not in (rendered["local"] / headers).read_text()
+
+
+def test_numbers_given_as_text_stay_numbers(rendered):
+    settings = json.loads((rendered["local"] / "certificate/etc/atlas/certificate.json").read_text())
+    assert settings["days"] == 60

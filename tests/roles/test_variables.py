@@ -51,6 +51,8 @@ def test_secrets_are_marked(role):
     ("variables", "words"),
     [
         ({}, []),
+        # As they come from the command line: all text.
+        ({"atlas_public_port": "8444", "postgresql_memory_mb": "512", "certificate_days": "60"}, []),
         (
             {"nginx_hepasswd_users": [], "atlas_public_port": "https"},
             ["nginx_hepasswd_users", "did you mean nginx_htpasswd_users?", "atlas_public_port"],
