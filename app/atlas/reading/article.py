@@ -2,8 +2,8 @@
 
 The method and its word lists are those of Mozilla's Readability (Arc90 Inc 2010, Mozilla; Apache-2.0), newly
 written for lxml: paragraphs give points to what holds them, the element with most points and few links is the
-article, and what in it looks like navigation, advertising or forms is taken out. A whole tree is measured in one
-go, so a page costs about as much as parsing it a few times.
+article, and what in it looks like navigation, advertising or forms goes. A tree is measured in one go: a page
+costs about as much as parsing it a few times.
 """
 
 import re
@@ -34,7 +34,7 @@ _DIVISORS = (1, 2, 6, 9, 12)
 #: Characters from which a paragraph counts as prose.
 _PROSE = 80
 #: Share of a page's prose that an article has to hold.
-_LEAST_PROSE = 0.5
+_LEAST_PROSE = 0.7
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import re
 from lxml import etree
 
 from atlas.reading.measure import Measures, weight
-from atlas.reading.tree import attributes, drop, is_blank, line_of, link_weight, text_length, words
+from atlas.reading.tree import attributes, brief, drop, is_blank, link_weight, text_length, words
 
 _SHARE = re.compile(r"(?:\b|_)(?:share|sharedaddy)(?:\b|_)", re.IGNORECASE)
 #: Frames from these places show videos; all others go.
@@ -28,7 +28,7 @@ _CONTROLS = words("footer link aside input textarea select button")
 #: Gone when they hold neither text nor pictures.
 _HOLLOW = _HEADINGS | words("p li ul ol div section figure")
 #: Gone when they look like something else than text.
-_SUSPECTS = words("form fieldset table ul div")
+_SUSPECTS = words("form fieldset table td ul div")
 #: Characters: what is longer is text, even if its name says otherwise.
 _SHARE_LIMIT = 500
 
@@ -117,6 +117,8 @@ def _never_belongs(held: _Holdings, number: int, *, weights: bool) -> bool:
         return not any(_VIDEO.search(value) for part in element.iter() for _, value in attributes(part))
     if tag in _HOLLOW and not (held.text[number] or held.images[number] or held.videos[number]):
         return True
+    if held.text[number] < 30 and tag in {"div", "p"} and _ADVERT.match(brief(element)):
+        return True
     if held.text[number] < _SHARE_LIMIT and held.parents[number] != 0:
         name = f"{element.get('class', '')} {element.get('id', '')}"
         if len(name) > 1 and _SHARE.search(name):
@@ -127,23 +129,29 @@ def _never_belongs(held: _Holdings, number: int, *, weights: bool) -> bool:
 def _looks_foreign(held: _Holdings, number: int, *, weights: bool, in_figure: bool) -> bool:
     """Tell whether an element looks like navigation, advertising or a form rather than like text."""
     element = held.elements[number]
+    points = weight(element) if weights else 0
     if element.tag == "div" and not held.blocks[number]:
         return False  # As good as a paragraph.
-    points = weight(element) if weights else 0
     if points < 0:
         return True
     if held.commas[number] >= 10 or held.videos[number]:
         return False
+    return _is_no_text(held, number, points, in_figure=in_figure)
+
+
+def _is_no_text(held: _Holdings, number: int, points: int, *, in_figure: bool) -> bool:
+    """Judge an element by what it holds; `points` are what its name speaks for it."""
+    tag = held.elements[number].tag
     text, images, paragraphs = held.text[number], held.images[number], held.paragraphs[number]
-    if text < 30 and _ADVERT.match(line_of(element)):
-        return True
     link_share = held.links[number] / max(text, 1)
+    if tag == "td":  # of a table that lays out the page
+        return link_share > 0.5
     crowded = (
         (images > 1 and paragraphs / images < 0.5 and not in_figure)
         or held.inputs[number] > paragraphs // 3
         or (images == 0 and not held.text_holders[number])
     )
-    if element.tag == "ul" or held.list_text[number] > text * 0.9:
+    if tag == "ul" or held.list_text[number] > text * 0.9:
         return (crowded or (points >= 25 and link_share > 0.5)) and not _is_gallery(held, number)
     only_links = text < 25 and link_share > 0 and images not in {1, 2} and not in_figure
     return (

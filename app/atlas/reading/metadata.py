@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 from lxml import etree
 
-from atlas.reading.tree import line, line_of
+from atlas.reading.tree import brief, line
 
 _TITLES = (
     *("dc:title", "dcterms:title", "og:title", "weibo:article:title", "weibo:webpage:title"),
@@ -57,6 +57,8 @@ _BY = re.compile(
 #: What stands between a title and the name of its site.
 _SEPARATOR = re.compile(r"\s[|\-\u2013\u2014\\/>»]\s")
 _PATH = re.compile(r"\s[\\/>»]\s")
+#: Characters; nothing that a page says about itself needs more.
+_LONGEST = 2000
 _DATE_FORMATS = ("%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y", "%Y/%m/%d", "%d.%m.%Y")
 
 
@@ -124,7 +126,7 @@ def _meta(root: etree._Element) -> dict[str, str]:
     by_name: dict[str, str] = {}
     by_property: dict[str, str] = {}
     for element in root.iter("meta"):
-        content = _unescaped(line(element.get("content")))
+        content = _unescaped(line((element.get("content") or "")[:_LONGEST]))
         names = (element.get("name") or element.get("itemprop") or "").lower()
         for found, words in ((by_property, (element.get("property") or "").lower()), (by_name, names)):
             for word in words.split() if content else ():
@@ -184,13 +186,13 @@ def _article(node: dict[str, object], root: etree._Element) -> dict[str, str]:
         "excerpt": next(iter(_texts(node.get("description"))), ""),
         "image": next(iter(_texts(node.get("image"), "url") or _texts(node.get("thumbnailUrl"))), ""),
     }
-    return {key: value for key, text in found.items() if (value := _unescaped(line(text)))}
+    return {key: value for key, text in found.items() if (value := _unescaped(line(text[:_LONGEST])))}
 
 
 def _headline(names: list[str], headlines: list[str], root: etree._Element) -> str:
     """Of a name and a headline that differ, the one that the page's own title repeats."""
     if names and headlines and names[0] != headlines[0]:
-        title = root.findtext(".//title") or ""
+        title = (root.findtext(".//title") or "")[:_LONGEST]
         return (
             headlines[0]
             if same_words(headlines[0], title) > 0.75 >= same_words(names[0], title)
@@ -214,7 +216,7 @@ def _names(value: object) -> list[str]:
 
 def _document_title(root: etree._Element) -> str:
     """Return the title element without the site's name or the path that many a page puts around it."""
-    whole = line(root.findtext(".//title"))
+    whole = line((root.findtext(".//title") or "")[:_LONGEST])
     title = whole
     separators = list(_SEPARATOR.finditer(whole))
     if separators:
@@ -237,7 +239,7 @@ def _document_title(root: etree._Element) -> str:
 
 
 def _headings(root: etree._Element, *tags: str) -> Iterator[str]:
-    return (line_of(heading) for heading in root.iter(*tags))
+    return (brief(heading, _LONGEST)[:_LONGEST] for heading in root.iter(*tags))
 
 
 def _without_site(title: str, site: str | None, url: str) -> str:
@@ -263,7 +265,7 @@ def _byline(root: etree._Element, linked: str | None, meta: dict[str, str]) -> s
     ):
         hint = f"{element.get('class', '')} {element.get('id', '')} {element.get('itemprop', '')}"
         if element.get("rel") == "author" or (len(hint) > 2 and _BYLINE_HINT.search(hint)):
-            text = line_of(element)
+            text = brief(element)
             if len(text) < 100 and (name := _clean_byline(text)) and _A_NAME.match(name):
                 return name
     return None

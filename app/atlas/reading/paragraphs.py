@@ -32,9 +32,13 @@ def make_paragraphs(body: etree._Element) -> None:
 
 def _with_double_breaks(body: etree._Element) -> Iterator[etree._Element]:
     for br in list(body.iter("br")):
-        after, parent = br.getnext(), br.getparent()
-        if parent is not None and after is not None and after.tag == "br" and is_blank(br.tail):
+        parent = br.getparent()
+        if parent is not None and _is_doubled(br, br.getnext()):
             yield parent
+
+
+def _is_doubled(br: etree._Element, after: etree._Element | None) -> bool:
+    return after is not None and after.tag == "br" and is_blank(br.tail)
 
 
 def _wrap_loose_parts(holder: etree._Element) -> None:
@@ -44,40 +48,30 @@ def _wrap_loose_parts(holder: etree._Element) -> None:
     if not any(loose) and is_blank(holder.text) and all(is_blank(child.tail) for child in children):
         return
     parts: list[etree._Element] = []
-    paragraph = _with_text(None, holder.text, parts)
+    paragraph = _begun_with(holder.text, parts)
     for child, is_loose, after in zip(children, loose, (*children, None)[1:], strict=True):
-        tail, child.tail = child.tail, None
         if not is_loose:
+            tail, child.tail = child.tail, None
             parts.append(child)
-            paragraph = None
-        elif child.tag == "br":
-            if after is not None and after.tag == "br" and is_blank(tail):
-                paragraph = None
-            elif paragraph is not None:
-                paragraph.append(child)
+            paragraph = _begun_with(tail, parts)
+        elif child.tag == "br" and (paragraph is None or _is_doubled(child, after)):
+            paragraph = _begun_with(child.tail, parts)
         else:
             if paragraph is None:
                 paragraph = etree.Element("p")
                 parts.append(paragraph)
-            paragraph.append(child)
-        paragraph = _with_text(paragraph, tail, parts)
+            paragraph.append(child)  # and the text after it
     holder.text = None
     holder[:] = parts
 
 
-def _with_text(
-    paragraph: etree._Element | None, text: str | None, parts: list[etree._Element]
-) -> etree._Element | None:
-    """Add text to a paragraph, or begin one with it unless it is blank."""
-    if not text or (paragraph is None and text.isspace()):
-        return paragraph
-    if paragraph is None:
-        paragraph = etree.Element("p")
-        parts.append(paragraph)
-    if len(paragraph):
-        paragraph[-1].tail = (paragraph[-1].tail or "") + text
-    else:
-        paragraph.text = (paragraph.text or "") + text
+def _begun_with(text: str | None, parts: list[etree._Element]) -> etree._Element | None:
+    """Begin a paragraph with a text, if there is any to see."""
+    if is_blank(text):
+        return None
+    paragraph = etree.Element("p")
+    paragraph.text = text
+    parts.append(paragraph)
     return paragraph
 
 

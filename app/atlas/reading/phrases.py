@@ -55,26 +55,30 @@ LOGIN_TITLE = _any_of(
     r"^(?:iniciar sesión|accedi|entrar|inloggen)\b",
     r"^(?:вход|войти|登录|登入|ログイン|로그인)",
 )
-MEMBERS_ONLY = _any_of(
-    r"(?:log|sign)[ -]?in (?:\S+ ){0,4}?(?:to|and) (?:continue|keep|read|view|see|access|unlock)",
-    r"you (?:must|need to|have to) (?:be )?(?:log(?:ged)?|sign(?:ed)?)[ -]?in",
+PAYWALL = _any_of(
+    r"(?:log|sign)[ -]?in (?:\S+ ){0,4}?(?:to|and) (?:continue|keep) reading|(?:log|sign)[ -]?in to read",
     r"(?:subscribe|register|sign up) (?:\S+ ){0,3}?to (?:continue|keep|read the|unlock)",
     r"(?:article|story|content|post) is (?:\S+ ){0,3}?(?:for|to) (?:\S+ ){0,2}?(?:subscribers|members)",
-    r"(?:create|register for) (?:a |your )?free account to",
+    r"(?:create|register for) (?:a |your )?free account to (?:continue|keep|read)",
     r"(?:become|upgrade to) (?:a )?(?:paid |paying )?(?:member|subscriber) to",
-    r"reached your (?:\S+ ){0,3}?limit",
-    r"already a (?:subscriber|member)\W",
+    r"reached your (?:\S+ ){0,3}?(?:article )?limit",
     r"nur für abonnent|jetzt (?:abonnieren|anmelden) und weiterlesen|(?:weiterlesen|lesen) mit \S+\+",
     r"réservée? (?:aux|à nos) abonnés|abonnez-vous pour",
     r"exclusivo para (?:suscriptores|assinantes)|suscríbe\w* para",
+)
+MEMBERS_ONLY = _any_of(
+    r"(?:log|sign)[ -]?in (?:\S+ ){0,4}?(?:to|and) (?:continue|view|see|access|unlock)",
+    r"you (?:must|need to|have to) (?:be )?(?:log(?:ged)?|sign(?:ed)?)[ -]?in",
+    r"(?:create|register for) (?:a |your )?(?:free )?account to|already a (?:subscriber|member)\W",
+    r"(?:sie müssen|bitte) (?:\S+ ){0,3}?(?:anmelden|einloggen)|vous devez (?:\S+ ){0,2}?connect",
 )
 COOKIES = _any_of(
     r"cookie|\bconsent\b|gdpr|rgpd|dsgvo|einwilligung|zustimm|consentement|consentimiento|consenso|datenschutz",
     r"privacy (?:settings|choices|policy|preferences)|personal data|our partners",
 )
+#: On buttons.
 ACCEPT_COOKIES = _any_of(
-    r"(?:accept|agree|allow|reject|manage) (?:all|and|to|cookies|preferences|options)|i (?:accept|agree)\b",
+    r"(?:accept|agree|allow|reject|manage) (?:all|and|cookies|preferences|options)|i (?:accept|agree)\b",
     r"alle? (?:cookies )?(?:akzeptieren|zulassen|ablehnen)|akzeptieren und|zustimmen und",
     r"tout (?:accepter|refuser)|accepter et|j.accepte|aceptar (?:todo|y)|accetta (?:tutti|e)|akkoord",
-    r"we use cookies|use of cookies|before you continue|wir verwenden cookies|utilis\w+ des cookies",
 )

@@ -1,11 +1,11 @@
-"""Taking out of a page what is not its text: what is hidden, or by its name something else than an article."""
+"""Taking out of a page what is not its text: what is hidden, or by its name something else than text."""
 
 import re
 
 from lxml import etree
 
 from atlas.reading.metadata import same_words
-from atlas.reading.tree import drop, line_of, text_of, words
+from atlas.reading.tree import brief, words
 
 #: Elements that are no part of the text.
 _JUNK = (
@@ -33,6 +33,10 @@ _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECAS
 _BYLINE = re.compile(r"byline|author|dateline|writtenby", re.IGNORECASE)
 #: Worth nothing when they hold nothing.
 _HOLLOW = words("div section header h1 h2 h3 h4 h5 h6")
+_LONGEST_HEADING = 1000
+#: Marks what goes: taken out all at once, however much it is.
+_DROPPED = "dropped"
+_SIGNS = frozenset("#¶§🔗\u200b")
 #: Numbers beside the lines of code.
 _GUTTER = re.compile(
     r"(?:^|[\s_-])(?:gutter|linenos?|linenodiv|line-numbers?(?:-rows)?|lnt?|blob-num)(?:$|[\s_-])"
@@ -56,17 +60,19 @@ def prune(body: etree._Element, *, unlikely: bool, title: str, byline: str | Non
             or (unlikely and not sheltered and _is_unlikely(element, name))
             or (tag in _HOLLOW and _is_hollow(element))
             or (sheltered and _is_gutter(element, name))
+            or (tag == "a" and _is_self_link(element))
         ):
-            drop(element)
-        elif title and tag in {"h1", "h2"} and same_words(title, text_of(element)) > 0.75:
+            element.tag = _DROPPED
+        elif title and tag in {"h1", "h2"} and same_words(title, brief(element, _LONGEST_HEADING)) > 0.75:
             title = ""
-            drop(element)
+            element.tag = _DROPPED
         elif byline and _is_byline(element, name, byline):
             byline = None
-            drop(element)
+            element.tag = _DROPPED
         else:
             sheltered = sheltered or tag in {"table", "code", "pre"}
             pending.extend((child, sheltered) for child in reversed(element))
+    etree.strip_elements(body, _DROPPED, with_tail=False)
 
 
 def _keep_formulas(body: etree._Element) -> None:
@@ -110,7 +116,12 @@ def _is_hollow(element: etree._Element) -> bool:
 def _is_gutter(element: etree._Element, name: str) -> bool:
     if len(name) == 1 or not _GUTTER.search(name):
         return False
-    return not line_of(element).replace(" ", "").strip("0123456789")
+    return not brief(element).replace(" ", "").strip("0123456789")
+
+
+def _is_self_link(link: etree._Element) -> bool:
+    """Tell the little sign beside a heading that links to it."""
+    return link.get("href", "").startswith("#") and len(text := brief(link)) <= 2 and text in _SIGNS
 
 
 def _is_byline(element: etree._Element, name: str, byline: str) -> bool:
@@ -120,5 +131,5 @@ def _is_byline(element: etree._Element, name: str, byline: str) -> bool:
         and not _BYLINE.search(name)
     ):
         return False
-    text = line_of(element)
+    text = brief(element)
     return len(text) < 100 and byline in text

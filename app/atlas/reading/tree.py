@@ -1,5 +1,6 @@
 """Small tools for trees of HTML."""
 
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import cast
@@ -18,13 +19,21 @@ def words(text: str) -> frozenset[str]:
 _BLOCKS = words(
     "address article aside blockquote body caption center dd details dialog div dl dt fieldset "
     "figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr li main nav ol p pre section summary "
-    "table tbody td tfoot th thead tr ul"
+    "table tbody td tfoot th thead ul"
 )
 #: Blocks that follow each other without a blank line.
-_LINES = words("li dd dt tr td th br thead tbody tfoot")
+_LINES = words("br dd dt li tr")
+_CELLS = words("td th")
 #: Stand-ins for the whitespace of code, while all other is collapsed.
 _KEPT = {ord("\n"): "\v", ord(" "): "\x1f"}
 _RESTORED = {ord("\v"): "\n", 0x1F: " "}
+_INLINE_TAGS = re.compile(r"</?(?:b|big|center|em|font|i|small|span|strong|tt|u)\b[^<>]*>", re.IGNORECASE)
+_CONTROL = bytes([*range(9), 0x0B, 0x0C, *range(0x0E, 0x20)])
+_CONTROL_REFERENCES = re.compile(
+    r"&#(?:x0*(?:[0-8bcef]|1[0-9a-f]|fff[ef])|0*(?:[0-8]|1[1245-9]|2\d|3[01]|6553[45]))(?:;|(?![0-9a-f]))",
+    re.IGNORECASE,
+)
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _BLANKS = re.compile(r"\s+")
 _LINE_ENDS = re.compile(r"[ \xa0]*\n[ \n\xa0]*")
 #: More elements than any page that is read as one: the largest standards have a third of it.
@@ -33,39 +42,68 @@ _MOST_ELEMENTS = 600_000
 
 def parse_html(text: str) -> etree._Element:
     """Parse a page; return its `html` element, which has a `body`. Raises PageError(too_complex)."""
-    # Deeper than 2048 elements nothing is parsed: what nests so deep is no text, but eats time and memory.
+    root = _parse(text)
+    if root is None:
+        # Old pages open fonts that they never close, one in the other. Without these, little is lost.
+        root = _parse(_INLINE_TAGS.sub("", text))
+    if root is None:
+        raise PageError("too_complex", "The page is too deeply nested to read.")
+    if sum(1 for _ in root.iter()) > _MOST_ELEMENTS:
+        raise PageError("too_complex", "The page is too large to read: it has more parts than a long book.")
+    return root
+
+
+def _parse(text: str) -> etree._Element | None:
+    """Parse a page; return None when it nests deeper than the parser goes, which is 2048 elements."""
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
-    try:
-        root = etree.fromstring(text.replace("\0", "").encode("utf-8", "replace"), parser)
-    except (etree.ParserError, etree.XMLSyntaxError) as error:
-        if "xcessive depth" in str(error):
-            raise _too_deep() from error
-        root = None
-    if any("xcessive depth" in entry.message for entry in parser.error_log.filter_from_fatals()):
-        raise _too_deep()
+    root: etree._Element | None = None
+    with contextlib.suppress(etree.ParserError, etree.XMLSyntaxError):  # The log says more than these.
+        root = etree.fromstring(_bytes(text), parser)
+    ends = {entry.type_name for entry in parser.error_log.filter_from_fatals()}
+    if "ERR_NO_MEMORY" in ends:
+        raise MemoryError
+    if "ERR_RESOURCE_LIMIT" in ends:
+        return None
     if root is None or root.tag != "html":
         outer = etree.Element("html")
         outer.extend([root] if root is not None else [])
         root = outer
     if root.find("body") is None:
         etree.SubElement(root, "body")
-    if sum(1 for _ in root.iter()) > _MOST_ELEMENTS:
-        raise PageError("too_complex", "The page is too large to read: it has more parts than a long book.")
     return root
 
 
-def _too_deep() -> PageError:
-    return PageError("too_complex", "The page is too deeply nested to read.")
+def _bytes(text: str) -> bytes:
+    """Encode a page without the control characters that a tree may hold but does not take back."""
+    data = _CONTROL_REFERENCES.sub("", text).encode("utf-8", "replace").translate(None, _CONTROL)
+    return data.replace(b"\xef\xbf\xbe", b"").replace(b"\xef\xbf\xbf", b"")
+
+
+def printable(text: str) -> str:
+    """Return text without control characters and halves of letters, which no database takes."""
+    return _UNPRINTABLE.sub("", text)
 
 
 def line(text: str | None) -> str:
-    """Text with its whitespace collapsed."""
-    return " ".join((text or "").split())
+    """Return printable text with its whitespace collapsed."""
+    return " ".join(_UNPRINTABLE.sub("", text).split()) if text else ""
 
 
 def text_of(element: etree._Element) -> str:
     """All text in an element, as it is."""
     return "".join(cast("Iterator[str]", element.itertext()))
+
+
+def brief(element: etree._Element, most: int = 200) -> str:
+    """Return an element's text on one line, or the beginning of it: at least so many characters."""
+    parts: list[str] = []
+    length = 0
+    for part in cast("Iterator[str]", element.itertext()):
+        parts.append(part)
+        length += len(part.strip())
+        if length > most:
+            break
+    return line("".join(parts))
 
 
 def attributes(element: etree._Element) -> list[tuple[str, str]]:
@@ -83,7 +121,7 @@ def unset(element: etree._Element, name: str) -> str | None:
 
 def line_of(element: etree._Element) -> str:
     """Return an element's text on one line."""
-    return " ".join(text_of(element).split())
+    return line(text_of(element))
 
 
 def text_length(element: etree._Element) -> int:
@@ -111,24 +149,23 @@ def plain_text(element: etree._Element) -> str:
     parts: list[str] = []
     code = 0
     for event, node in etree.iterwalk(element, events=("start", "end")):
-        tag = node.tag
-        if tag in _BLOCKS:
-            parts.append("\n" if tag in _LINES else "\n\n")
-        if event == "start":
-            code += tag == "pre"
-            text = node.text
-        else:
-            code -= tag == "pre"
-            text = node.tail if node is not element else None
-            if tag == "br":
-                parts.append("\n")
+        begins, tag = event == "start", node.tag
+        if tag in _CELLS:
+            parts.append("\t" if begins and node.getprevious() is not None else "")
+        elif tag in _LINES:
+            parts.append("\n" if begins else "")
+        elif tag in _BLOCKS:
+            parts.append("\n\n")
+        if tag == "pre":
+            code += 1 if begins else -1
+        text = node.text if begins else node.tail if node is not element else None
         if text and code:
             parts.append(text.translate(_KEPT))
         elif text:
             text = _BLANKS.sub(" ", text)
             parts.append(text[1:] if text[0] == " " and parts and parts[-1].endswith((" ", "\n")) else text)
     joined = _LINE_ENDS.sub(lambda match: "\n\n" if match[0].count("\n") > 1 else "\n", "".join(parts))
-    return joined.strip().translate(_RESTORED)
+    return printable(joined.strip().translate(_RESTORED))
 
 
 def is_blank(text: str | None) -> bool:

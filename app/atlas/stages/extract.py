@@ -50,10 +50,12 @@ def extract(markup: str, url: str) -> Extract:
 
 def _find(markup: str, page: etree._Element, metadata: Metadata) -> etree._Element:
     """Find the article: the first attempt that finds enough, or the one that finds most."""
-    best, most = etree.Element("div"), 0
-    for number, strictness in enumerate(ATTEMPTS):
-        body = (parse_html(markup) if number else page).find("body")
-        if body is None:
+    best, most = etree.Element("div"), -1
+    for strictness in ATTEMPTS:
+        if most >= 0:
+            page = parse_html(markup)
+        body = page.find("body")
+        if body is None or (most >= 0 and not _holds_more(body, most)):
             break
         article = find_article(body, strictness, title=metadata.title, byline=metadata.byline)
         length = text_length(article)
@@ -64,14 +66,21 @@ def _find(markup: str, page: etree._Element, metadata: Metadata) -> etree._Eleme
     return best
 
 
+def _holds_more(body: etree._Element, found: int) -> bool:
+    """Tell whether another attempt can find more than the last did."""
+    etree.strip_elements(body, "script", "style", "template", with_tail=False)
+    return text_length(body) > found * 1.1 + 40
+
+
 def count_words(text: str) -> int:
     """Words of a text, as a measure of how long it takes to read."""
     return len(_WORD.findall(text))
 
 
 def shortened(text: str | None) -> str | None:
-    """Return the beginning of a text on one line, cut between words; None when there is none."""
+    """Return the beginning of a text on one line, cut between words if there are any; None for none."""
     text = line(text)
     if len(text) <= LONGEST_EXCERPT:
         return text or None
-    return text[:LONGEST_EXCERPT].rpartition(" ")[0].rstrip(" ,;:.-\u2013\u2014") + " …"
+    cut = text.rfind(" ", LONGEST_EXCERPT // 2, LONGEST_EXCERPT)
+    return text[: cut if cut > 0 else LONGEST_EXCERPT].rstrip(" ,;:.-\u2013\u2014") + " …"

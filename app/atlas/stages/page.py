@@ -3,9 +3,9 @@
 Kept apart from the reading itself, so that the worker can hold and raise these without loading a parser.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, Self
 
 from atlas.stages.table import Stage
 
@@ -54,6 +54,16 @@ class Page:
     word_count: int
     #: Address of the picture that stands for the page.
     image: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the page as what JSON can write."""
+        return asdict(self) | {"published_at": self.published_at and self.published_at.isoformat()}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Return the page that `to_json` gave."""
+        date = fields["published_at"]
+        return cls(**fields | {"published_at": datetime.fromisoformat(date) if date else None})
 
 
 class PageError(Exception):

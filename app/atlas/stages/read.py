@@ -8,9 +8,9 @@ import re
 from urllib.parse import urlsplit
 
 from atlas.reading.decode import decode
-from atlas.reading.tree import line, parse_html
+from atlas.reading.tree import line, parse_html, printable
 from atlas.stages.extract import count_words, extract, shortened
-from atlas.stages.page import Page
+from atlas.stages.page import Page, PageError
 from atlas.stages.sanitise import sanitise, to_html
 from atlas.stages.validate import check_extract, check_plain, kind_of
 
@@ -24,7 +24,10 @@ def read_page(raw: bytes, content_type: str | None, url: str) -> Page:
     """
     kind = kind_of(raw, content_type)
     text = decode(raw, content_type)
-    return _read_plain(text, url) if kind == "plain" else _read_html(text, url)
+    try:
+        return _read_plain(text, url) if kind == "plain" else _read_html(text, url)
+    except RecursionError:
+        raise PageError("too_complex", "The page is too deeply nested to read.") from None
 
 
 def _read_html(markup: str, url: str) -> Page:
@@ -48,7 +51,7 @@ def _read_html(markup: str, url: str) -> Page:
 
 
 def _read_plain(text: str, url: str) -> Page:
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").strip()
+    text = printable(text.replace("\r\n", "\n").replace("\r", "\n")).strip()
     words = count_words(text)
     check_plain(words)
     paragraphs = [part for part in re.split(r"\n[ \t]*\n", text) if part.strip()]

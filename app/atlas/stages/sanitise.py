@@ -12,7 +12,7 @@ from lxml import etree
 
 from atlas.reading.images import best_address
 from atlas.reading.metadata import web_address
-from atlas.reading.tree import drop, is_blank, line, parse_html, unset, words
+from atlas.reading.tree import is_blank, line, parse_html, unset, words
 
 _TAGS = words(
     "a abbr b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl dt em "
@@ -102,6 +102,7 @@ _OUTER = words("div section article main header")
 _HOLLOW = _OUTER | words("a b blockquote em figcaption figure h1 h2 h3 h4 h5 h6 i li ol p span strong ul")
 #: What lxml dissolves: the element goes, what it holds stays.
 _DISSOLVED = "dissolved"
+_UNBOXED = "unboxed"
 _NEW_TAGS = {
     "acronym": "abbr",
     "article": "section",
@@ -120,8 +121,7 @@ def _make_plain(article: etree._Element, base_url: str) -> None:
     etree.strip_elements(article, "script", "style", "noscript", "template", with_tail=False)
     _keep_anchors(article, base_url)
     _collapse_blanks(article)
-    elements = list(article.iter())
-    for element in elements[1:]:
+    for element in list(article.iterdescendants()):
         tag = str(element.tag)
         if tag in _HANDLERS:
             _HANDLERS[tag](element, base_url)
@@ -129,9 +129,14 @@ def _make_plain(article: etree._Element, base_url: str) -> None:
             element.tag = _NEW_TAGS[tag]
         elif tag == "span" and not (element.get("dir") or element.get("lang") or element.get("id")):
             element.tag = _DISSOLVED
-    for element in reversed(elements[1:]):
-        _simplify(element)
     etree.strip_tags(article, _DISSOLVED)
+    for element in reversed(list(article.iterdescendants())):
+        _simplify(element)
+    inner = article
+    while len(inner) == 1 and is_blank(inner.text) and inner[0].tag in {*_OUTER, _UNBOXED}:
+        inner = inner[0]
+        inner.tag = _UNBOXED
+    etree.strip_tags(article, _DISSOLVED, _UNBOXED)
 
 
 def _keep_anchors(article: etree._Element, base_url: str) -> None:
@@ -145,7 +150,7 @@ def _keep_anchors(article: etree._Element, base_url: str) -> None:
     for element in article.iter():
         name = unset(element, "id") or (element.get("name") if element.tag == "a" else None)
         for link in wanted.pop(name, ()) if name else ():
-            anchor = ANCHOR + re.sub(r"[^\w:.-]", "-", name or "")[:100]
+            anchor = ANCHOR + re.sub(r"[^\w:.-]", "-", (name or "").removeprefix(ANCHOR))[:100]
             link.set("href", "#" + anchor)
             element.set("id", anchor)
 
@@ -163,20 +168,18 @@ def _collapse_blanks(article: etree._Element) -> None:
 
 
 def _simplify(element: etree._Element) -> None:
-    """Take out what holds nothing, and a box around a box."""
-    parent = element.getparent()
-    if parent is None or element.tag not in _HOLLOW or not is_blank(element.text) or element.get("id"):
+    """Mark what holds nothing, and a box around a box. What it holds has been marked before."""
+    if element.tag not in _HOLLOW or not is_blank(element.text) or element.get("id"):
         return
-    if not len(element):
-        if element.text:
-            element.tail = " " + (element.tail or "")
-        drop(element)
+    if all(child.tag == _DISSOLVED and is_blank(child.tail) for child in element):
+        element.tag = _DISSOLVED
     elif len(element) == 1 and is_blank(element[0].tail):
-        inner = element[0]
-        boxed = element.tag in _OUTER and inner.tag in _OUTER
-        if boxed or (parent.tag == "figure" and element.tag == "p" and inner.tag == "img"):
-            inner.tail = element.tail
-            parent.replace(element, inner)
+        inner, parent = element[0], element.getparent()
+        boxed = element.tag in _OUTER and (inner.tag in _OUTER or inner.tag == _UNBOXED)
+        if boxed or (
+            element.tag == "p" and inner.tag == "img" and parent is not None and parent.tag == "figure"
+        ):
+            element.tag = _UNBOXED
 
 
 def _link(link: etree._Element, base_url: str) -> None:

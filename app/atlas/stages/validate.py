@@ -13,9 +13,9 @@ from lxml import etree
 
 from atlas.reading import phrases
 from atlas.reading.decode import is_binary
-from atlas.reading.tree import line, line_of, plain_text, words
+from atlas.reading.tree import brief, line, line_of, plain_text, words
 from atlas.stages.extract import Extract
-from atlas.stages.page import PageError, Reason
+from atlas.stages.page import PageError
 
 #: An article of so many words needs no further proof.
 LONG = 400
@@ -54,6 +54,8 @@ _FEED = re.compile(
     re.DOTALL,
 )
 
+#: Characters: what a wall says it says soon.
+_MOST_TEXT = 20_000
 #: Elements that an app fills in the browser.
 _APP_ROOTS = words("root app __next __nuxt ___gatsby svelte app-root main-app q-app react-root mount")
 
@@ -64,7 +66,10 @@ class Surroundings:
 
     text: str
     noscript: str
-    headings: str
+    #: The page's title and its headings of the first level in use.
+    titles: list[str]
+    #: What stands on its buttons.
+    buttons: str
     has_scripts: bool
     has_empty_app: bool
     asks_password: bool
@@ -98,8 +103,8 @@ def check_extract(found: Extract, page: Callable[[], etree._Element]) -> None:
     `page` gives the `html` element of the whole page, to be used up; only a short article needs it.
     """
     if found.words < LONG:
-        around = _look_around(page())
-        for check in (_needs_javascript, _is_empty, _is_soft_404, _is_login_wall, _is_cookie_wall):
+        around = _look_around(page(), found.metadata.title)
+        for check in (_needs_javascript, _is_empty, _is_soft_404, _is_login, _is_paywall, _is_cookie_wall):
             check(found, around)
     check_plain(found.words)
     if found.link_share > MOST_LINKS:
@@ -112,36 +117,34 @@ def check_plain(words: int) -> None:
         raise PageError("not_an_article", f"There is hardly any text on the page: {words} words.")
 
 
-def _look_around(page: etree._Element) -> Surroundings:
+def _look_around(page: etree._Element, title: str) -> Surroundings:
     noscript = " ".join(line_of(element) for element in page.iter("noscript"))
     has_scripts = next(page.iter("script"), None) is not None
-    body = page.find("body")
-    if body is None:
-        body = page
-    etree.strip_elements(body, "script", "style", "template", "svg", "noscript", with_tail=False)
+    etree.strip_elements(page, "script", "style", "template", "svg", "noscript", "head", with_tail=False)
+    headings = list(page.iter("h1")) or list(page.iter("h2"))
     roots = [
-        element for element in body.iter() if element.get("id") in _APP_ROOTS or element.tag == "app-root"
+        element for element in page.iter() if element.get("id") in _APP_ROOTS or element.tag == "app-root"
     ]
     return Surroundings(
-        text=line(plain_text(body)),
-        noscript=noscript,
-        headings=" | ".join(line_of(heading) for heading in body.iter("h1", "h2")),
+        text=line(plain_text(page))[:_MOST_TEXT],
+        noscript=noscript[:_MOST_TEXT],
+        titles=[title, *(brief(heading) for heading in headings)],
+        buttons=" | ".join(brief(button) for button in page.iter("button", "a")),
         has_scripts=has_scripts,
-        has_empty_app=any(len(line_of(root)) < 40 for root in roots),
-        asks_password=any(field.get("type", "").lower() == "password" for field in body.iter("input")),
+        has_empty_app=any(len(brief(root)) < 40 for root in roots),
+        asks_password=any(field.get("type", "").lower() == "password" for field in page.iter("input")),
     )
 
 
 def _needs_javascript(found: Extract, around: Surroundings) -> None:
-    seen = f"{found.metadata.title} {around.text}"
-    if len(around.text) < 2000 and phrases.CHECKS_BROWSER.search(seen):
+    if found.words < 120 and phrases.CHECKS_BROWSER.search(f"{found.metadata.title} {around.text}"):
         raise PageError("needs_javascript", "The site showed a check for human visitors instead of the page.")
     if found.words < 60 and (
         phrases.WANTS_JAVASCRIPT.search(around.text)
         or (
             around.has_scripts and len(around.text) < 600 and phrases.WANTS_JAVASCRIPT.search(around.noscript)
         )
-        or (around.has_scripts and around.has_empty_app and len(around.text) < 600)
+        or (around.has_scripts and len(around.text) < 600 and around.has_empty_app)
     ):
         raise PageError(
             "needs_javascript", "The page is an empty shell that is filled by JavaScript in a browser."
@@ -149,34 +152,36 @@ def _needs_javascript(found: Extract, around: Surroundings) -> None:
 
 
 def _is_empty(_found: Extract, around: Surroundings) -> None:
+    if not around.text and around.has_scripts:
+        raise PageError(
+            "needs_javascript", "The site answered with an empty page that only scripts can fill."
+        )
     if not around.text:
-        shell = " that only scripts could fill" if around.has_scripts else ""
-        code: Reason = "needs_javascript" if around.has_scripts else "empty_page"
-        raise PageError(code, f"The site answered with an empty page{shell}.")
+        raise PageError("empty_page", "The site answered with an empty page.")
 
 
 def _is_soft_404(found: Extract, around: Surroundings) -> None:
-    if found.words >= 200:
-        return
-    named = any(
-        phrases.NOT_FOUND_TITLE.search(title)
-        for title in (found.metadata.title, *around.headings.split(" | "))
-    )
-    if named or (found.words < 80 and phrases.NOT_FOUND_TEXT.search(around.text)):
+    named = found.words < 120 and any(phrases.NOT_FOUND_TITLE.search(title) for title in around.titles)
+    if named or (found.words < 60 and phrases.NOT_FOUND_TEXT.search(around.text)):
         raise PageError(
             "soft_404", 'The site says that the page does not exist, although it answers "200 OK".'
         )
 
 
-def _is_login_wall(found: Extract, around: Surroundings) -> None:
-    named = any(
-        phrases.LOGIN_TITLE.search(title) for title in (found.metadata.title, *around.headings.split(" | "))
-    )
-    if found.words < 120 and (around.asks_password or named) and (named or len(around.text) < 1000):
-        raise PageError("login_wall", "The site shows a login instead of the page.")
-    if phrases.MEMBERS_ONLY.search(found.text) or (
-        found.words < 120 and phrases.MEMBERS_ONLY.search(around.text)
+def _is_login(found: Extract, around: Surroundings) -> None:
+    named = any(phrases.LOGIN_TITLE.search(title) for title in around.titles)
+    if (
+        (found.words < 120 and named and around.asks_password)
+        or (found.words < 60 and (named or phrases.MEMBERS_ONLY.search(around.text)))
+        or (found.words < 60 and around.asks_password and len(around.text) < 1000)
     ):
+        raise PageError("login_wall", "The site shows a login instead of the page.")
+
+
+def _is_paywall(found: Extract, around: Surroundings) -> None:
+    """Find the words that a beginning ends with; an article that speaks of subscriptions does so anywhere."""
+    end = found.text[len(found.text) // 3 :]
+    if phrases.PAYWALL.search(line(end)) or (found.words < 120 and phrases.PAYWALL.search(around.text)):
         raise PageError(
             "login_wall",
             "Only the beginning is shown: the site wants a login or a subscription for the rest.",
@@ -185,5 +190,9 @@ def _is_login_wall(found: Extract, around: Surroundings) -> None:
 
 def _is_cookie_wall(found: Extract, around: Surroundings) -> None:
     mentions = len(phrases.COOKIES.findall(found.text if found.words >= SHORTEST else around.text))
-    if found.words < 250 and mentions >= 2 + found.words // 60 and phrases.ACCEPT_COOKIES.search(around.text):
+    if (
+        found.words < 150
+        and mentions >= 2 + found.words // 40
+        and phrases.ACCEPT_COOKIES.search(around.buttons)
+    ):
         raise PageError("cookie_wall", "The site shows a question about cookies instead of the page.")

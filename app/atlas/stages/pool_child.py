@@ -1,0 +1,80 @@
+"""The process that a ReaderPool starts: reads pages that its parent sends it, until the parent goes away."""
+
+import contextlib
+import math
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from atlas.stages.page import PageError
+from atlas.stages.read import read_page
+from atlas.stages.wire import receive, send
+
+#: A child that ever took this share of what it may is replaced after its page: it does not give all back.
+LARGEST_SHARE = 1 / 8
+#: Seconds after the limit at which a child ends itself, if its parent is not there to end it.
+GRACE_SECONDS = 5
+
+
+def main(descriptor: int, memory_mb: int, timeout_seconds: float) -> None:
+    """Serve the parent at the other end of the socket `descriptor`."""
+    _limit(memory_mb)
+    connection = socket.socket(fileno=descriptor)
+    threading.Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            request, raw = receive(connection)
+            signal.alarm(math.ceil(timeout_seconds) + GRACE_SECONDS)
+            answer = _answer(raw, **request)
+            if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > (memory_mb << 10) * LARGEST_SHARE:
+                answer["spent"] = True
+            signal.alarm(0)
+            send(connection, answer)
+
+
+def _limit(memory_mb: int) -> None:
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # Sent to all of us; but stopping is the parent's business.
+        signal.signal(number, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):
+        # When memory is short, rather this process than the database.
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+
+
+def _end_with_parent(descriptor: int) -> None:
+    """End at once when the other end of the connection is closed, even in the middle of a page."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
+    poll.poll()
+    os._exit(0)
+
+
+def _answer(raw: bytes, *, content_type: str | None, url: str) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = {"page": read_page(raw, content_type, url).to_json()}
+    except PageError as error:
+        answer = {"code": error.code, "message": error.message}
+    except (MemoryError, RecursionError):
+        answer = {
+            "code": "too_complex",
+            "message": "Reading the page needed more memory than it may.",
+            "spent": True,
+        }
+    except Exception:  # noqa: BLE001 - whatever it is, the parent must hear of it
+        answer = {"broke": traceback.format_exc(limit=-6), "spent": True}
+    return answer
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
