@@ -1,5 +1,8 @@
 """Originals: kept once, whole, and checked when they are read."""
 
+import os
+import stat
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,8 +59,9 @@ def test_other_bytes_under_the_name_are_noticed(tmp_path):
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
-    def full_disk(_descriptor):
-        raise OSError(28, "No space left on device")
+    def full_disk(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(originals.os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
