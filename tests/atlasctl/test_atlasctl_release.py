@@ -257,7 +257,7 @@ def test_the_unit_that_failed_is_the_one_whose_journal_is_shown(place: Place) ->
     assert report["reason"] == "a unit has failed"
     assert report["units"][WORKER] == "failed (exit-code)"
     assert list(report["journal"]) == [WORKER]
-    assert place.machine.calls("journalctl")[0].endswith("--unit=atlas-worker.service")
+    assert place.machine.calls("journalctl")[-1].endswith("--unit=atlas-worker.service")
 
 
 def test_a_unit_that_does_not_start_ends_the_wait_at_once(place: Place) -> None:
