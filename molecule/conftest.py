@@ -20,9 +20,22 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import engine  # noqa: E402
 import machine  # noqa: E402
+from library import article  # noqa: E402
 
 SCENARIO = os.environ["MOLECULE_SCENARIO_NAME"]
 WHOLE = ("site", "ssh")
+BIRDS = (
+    "heron",
+    "egret",
+    "bittern",
+    "stork",
+    "crane",
+    "ibis",
+    "spoonbill",
+    "flamingo",
+    "kingfisher",
+    "dipper",
+)
 # Without what Ansible says of itself.
 JOURNAL = "sudo -n journalctl --no-pager --lines=500 | grep -Ev ' (ansible-|sudo|sshd)[^ ]*\\[' | tail -n 60"
 
@@ -136,7 +149,10 @@ def tunnel(scenario_directory):
 
 @pytest.fixture(scope="module")
 def pages(host, scenario_directory):
-    """A web server in the machine, good and bad pages on it; takes a folder to serve, returns its address."""
+    """A web server in the machine, with the bad pages of tests/app/webserver.py and what is in a folder.
+
+    Takes the folder, returns the server's address.
+    """
     started = []
 
     def serve(folder: Path | None = None) -> str:
@@ -160,6 +176,15 @@ def pages(host, scenario_directory):
         host.check_output(
             "sudo -n systemctl stop pages; sudo -n systemctl reset-failed pages; rm -r /tmp/web"
         )
+
+
+@pytest.fixture(scope="module")
+def birds(pages, tmp_path_factory):
+    """A web server in the machine with articles on birds, each at /NAME.html."""
+    folder = tmp_path_factory.mktemp("birds")
+    for name in BIRDS:
+        (folder / f"{name}.html").write_text(article(name))
+    return pages(folder)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,6 +7,25 @@ import httpx2
 ENDED = {590, 595, 599, 777}
 
 
+def article(name: str) -> str:
+    """Write a page that no other has the text of."""
+    text = "".join(
+        f"<p>The {name} stood in the water for the {count}th time that morning, and whoever watched it, said "
+        f"the {name}, had better bring some patience and a warm coat, for nothing would happen soon.</p>"
+        for count in range(4, 12)
+    )
+    head = f"<!doctype html><html lang=en><title>On the {name}</title>"
+    return f"{head}<article><h1>On the {name}</h1>{text}</article>"
+
+
+def answers(client: httpx2.Client) -> bool:
+    """Say whether the app is there and ready."""
+    try:
+        return client.get("/ready").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
 class Library:
     """An API client that can wait."""
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from library import Library
+from library import Library, answers
 
 UNITS = ("atlas-api.service", "atlas-worker.service")
 
@@ -12,44 +12,29 @@ def library(host, tunnel, eventually):
     return Library(tunnel, host.check_output("atlas token create test"))
 
 
-def answers(client):
-    try:
-        return client.get("/ready").status_code == 200
-    except OSError:
-        return False
-    except Exception as error:
-        if type(error).__module__.startswith("httpx2"):
-            return False
-        raise
-
-
-@pytest.fixture(scope="module")
-def web(pages):
-    return pages()
-
-
-def test_a_page_is_saved_read_and_found(library, web):
-    item = library.read(f"{web}/article/heron")
-    assert item["stage"] == 590
-    assert item["title"] == "A quiet heron article"
-    assert "Some words that stand for an article" in item["text"]
+def test_a_page_is_saved_read_and_found(library, birds):
+    item = library.read(f"{birds}/heron.html")
+    assert (item["stage"], item["title"]) == (590, "On the heron")
+    assert "The heron stood in the water" in item["text"]
     assert [hit["id"] for hit in library.search("heron")] == [item["id"]]
 
 
-def test_the_command_does_the_same(host, web, eventually):
-    host.check_output(f"atlas add {web}/article/bittern")
-    eventually(lambda: "bittern" in host.check_output("atlas search bittern"))
+def test_the_command_does_the_same(host, birds, eventually):
+    host.check_output(f"atlas add {birds}/bittern.html")
+    eventually(lambda: "On the bittern" in host.check_output("atlas search bittern"))
 
 
-def test_a_killed_worker_comes_back_and_loses_nothing(host, library, web):
-    numbers = [library.add(f"{web}/article/kill{number}") for number in range(10)]
+def test_a_killed_worker_comes_back_and_loses_nothing(host, library, birds):
+    numbers = [
+        library.add(f"{birds}/{name}.html") for name in ("stork", "crane", "ibis", "spoonbill", "flamingo")
+    ]
     host.check_output("systemctl kill --signal=KILL atlas-worker.service")
     assert {item["stage"] for item in library.ended(numbers, seconds=90)} == {590}
 
 
 @pytest.mark.parametrize("path", ["/metadata", "/redirect/302/http%3A%2F%2F192.168.0.1%2F"])
-def test_addresses_that_are_not_for_it_are_refused_with_a_reason(library, web, path):
-    item = library.read(f"{web}{path}")
+def test_addresses_that_are_not_for_it_are_refused_with_a_reason(library, birds, path):
+    item = library.read(f"{birds}{path}")
     assert item["stage"] == 777
     assert item["error"]["code"] == "forbidden_address"
 

@@ -1,6 +1,7 @@
 """What dies comes back by itself, without the playbook."""
 
 import pytest
+from library import answers
 
 PROCESSES = {
     "the API": "systemctl kill --signal=KILL atlas-api.service",
@@ -15,16 +16,5 @@ PROCESSES = {
 def test_it_comes_back(host, web, eventually, command):
     host.check_output(command)
 
-    def well():
-        return host.run("systemctl is-active atlas-api atlas-worker nginx postgresql").succeeded and serves(
-            web
-        )
-
-    eventually(well, seconds=120)
-
-
-def serves(web):
-    try:
-        return web.get("/ready").status_code == 200
-    except OSError:
-        return False
+    units = "atlas-api atlas-worker nginx postgresql"
+    eventually(lambda: host.run(f"systemctl is-active {units}").succeeded and answers(web), seconds=120)

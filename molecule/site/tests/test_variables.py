@@ -6,7 +6,6 @@ import pytest
     [
         ('{"atlas_poll_minutes": "often"}', "atlas_poll_minutes"),
         ('{"nginx_htpaswd_users": []}', "nginx_htpasswd_users"),
-        ('{"atlas_settings": {"worker_thread": 8}}', "worker_thread"),
     ],
 )
 @pytest.mark.timeout(300)

@@ -6,9 +6,9 @@ def test_whoever_logs_in_is_not_root(host):
     assert host.check_output("id -un") == "debian"
 
 
-def test_a_page_is_saved_read_and_found(host, web, pages):
+def test_a_page_is_saved_read_and_found(host, web, birds):
     library = Library(web, host.check_output("sudo atlas token create test"))
-    item = library.read(f"{pages()}/article/kingfisher")
+    item = library.read(f"{birds}/kingfisher.html")
     assert item["stage"] == 590, item["error"]
     assert [hit["id"] for hit in library.search("kingfisher")] == [item["id"]]
 
