@@ -54,5 +54,5 @@ def plain_title(title: str | None, *sites: str | None) -> str:
     for site in sites:
         if site:
             name = re.escape(" ".join(site.split()))
-            title = re.sub(rf"\s*[-|–—:·•»]\s*{name}$", "", title, flags=re.IGNORECASE)
+            title = re.sub(rf"\s*[-|\u2013\u2014:·•»]\s*{name}$", "", title, flags=re.IGNORECASE)
     return title

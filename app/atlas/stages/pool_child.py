@@ -17,7 +17,7 @@ from atlas.stages.page import PageError
 from atlas.stages.read import read_page
 from atlas.stages.wire import receive, send
 
-#: A child that ever took this share of what it may is replaced after its page: it does not give all back.
+#: A child that keeps this share of the memory it may take is replaced after its page.
 LARGEST_SHARE = 1 / 8
 #: Seconds after the limit at which a child ends itself, if its parent is not there to end it.
 GRACE_SECONDS = 5
@@ -33,7 +33,7 @@ def main(descriptor: int, memory_mb: int, timeout_seconds: float) -> None:
             request, raw = receive(connection)
             signal.alarm(math.ceil(timeout_seconds) + GRACE_SECONDS)
             answer = _answer(raw, **request)
-            if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > (memory_mb << 10) * LARGEST_SHARE:
+            if _resident_mb() > memory_mb * LARGEST_SHARE:
                 answer["spent"] = True
             signal.alarm(0)
             send(connection, answer)
@@ -50,6 +50,13 @@ def _limit(memory_mb: int) -> None:
     with contextlib.suppress(OSError):
         # When memory is short, rather this process than the database.
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+
+
+def _resident_mb() -> int:
+    with contextlib.suppress(OSError):  # Where there is no /proc, children grow until they have read enough.
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * resource.getpagesize() >> 20
+    return 0
 
 
 def _end_with_parent(descriptor: int) -> None:
