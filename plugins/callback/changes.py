@@ -19,6 +19,9 @@ description:
 author: Atlas
 """
 
+#: Files listed by name after a task; a first run writes hundreds.
+SHOWN_FILES = 12
+
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships no types
     """Collect changed tasks and print them at the end."""
@@ -53,5 +56,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             self._display.display("Nothing had to be changed.")
         for change in self._changes:
             self._display.display(f"{change['host']}: {change['task']}", color="yellow")
-            for file in change["files"]:
+            for file in change["files"][:SHOWN_FILES]:
                 self._display.display(f"    {file}", color="yellow")
+            if len(change["files"]) > SHOWN_FILES:
+                self._display.display(f"    and {len(change['files']) - SHOWN_FILES} more", color="yellow")
