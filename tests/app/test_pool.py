@@ -138,6 +138,16 @@ def test_a_child_that_was_killed_while_resting_is_not_missed(pool: ReaderPool) -
     assert pool.read(PAGE, None, URL).word_count == 130
 
 
+def test_a_child_leaves_stopping_to_its_parent(pool: ReaderPool) -> None:
+    pool.read(PAGE, None, URL)
+    before = readers()
+    for pid in before:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    assert pool.read(PAGE, None, URL).word_count == 130
+    assert readers() == before
+
+
 def test_a_page_is_tried_again_when_its_child_dies_once_and_given_up_the_second_time(
     pool: ReaderPool,
 ) -> None:

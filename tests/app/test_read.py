@@ -172,6 +172,21 @@ def test_nothing_is_an_empty_page(raw: bytes) -> None:
     assert refusal(raw).code == "empty_page"
 
 
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<!-- nothing -->",
+        "\0\0",
+        "<!doctype html>",
+        "<html><frameset><frame src=x></frameset></html>",
+        "<br>",
+        "<",
+    ],
+)
+def test_a_page_without_a_body_is_no_trouble(markup: str) -> None:
+    assert refusal(markup.encode()).code in {"empty_page", "not_an_article", "not_html"}
+
+
 # --- bounds
 
 

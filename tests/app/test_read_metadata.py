@@ -46,8 +46,10 @@ def ld(json: str) -> str:
         ('<meta name="twitter:title" content="Bird">', "", "Bird"),
         ('<meta property="og:title" content="Site"><meta property="og:title" content="Page">', "", "Page"),
         (
-            ('<meta property="og:title" content="Swifts - The Gazette">'
-            '<meta property="og:site_name" content="The Gazette">'),
+            (
+                '<meta property="og:title" content="Swifts - The Gazette">'
+                '<meta property="og:site_name" content="The Gazette">'
+            ),
             "",
             "Swifts",
         ),
@@ -57,8 +59,10 @@ def ld(json: str) -> str:
             "How the harbour wall was built",
         ),
         (
-            ('<meta property="og:title" content="The Gazette">'
-            '<meta property="og:site_name" content="The Gazette">'),
+            (
+                '<meta property="og:title" content="The Gazette">'
+                '<meta property="og:site_name" content="The Gazette">'
+            ),
             "",
             "The Gazette",
         ),
@@ -132,16 +136,20 @@ def test_of_name_and_headline_the_one_counts_that_the_title_repeats() -> None:
         ('<meta property="article:author" content="https://social.example/ada">', "", None),
         ('<meta name="author" content="Ada (https://ada.example)">', "", "Ada"),
         (
-            ('<meta name="citation_author" content="x"><meta name="DC.Creator" content="Vos, P.">'
-            '<meta name="DC.Creator" content="Osei, M.">'),
+            (
+                '<meta name="citation_author" content="x"><meta name="DC.Creator" content="Vos, P.">'
+                '<meta name="DC.Creator" content="Osei, M.">'
+            ),
             "",
             "Vos, P.; Osei, M.",
         ),
         ("", '<p class="byline">Written by: Ada Kerrigan</p>', "Ada Kerrigan"),
         (
             "",
-            ('<div class="author-box">Ada Kerrigan 12 Mar 2026 Share Share</div>'
-            '<a rel="author">Ada Kerrigan</a>'),
+            (
+                '<div class="author-box">Ada Kerrigan 12 Mar 2026 Share Share</div>'
+                '<a rel="author">Ada Kerrigan</a>'
+            ),
             "Ada Kerrigan",
         ),
         ("", '<span itemprop="author">Von Piet Vos</span>', "Piet Vos"),

@@ -120,8 +120,10 @@ def test_a_list_of_links_is_refused_however_long() -> None:
         ("Gazette", f"<h2>Oops! Error 404</h2><p>{PROSE * 3}</p>", "soft_404"),
         (
             "Vie privée",
-            ("<p>Avec votre consentement, nous utilisons des cookies. Les cookies servent à la mesure.</p>"
-            "<button>Tout accepter</button>"),
+            (
+                "<p>Avec votre consentement, nous utilisons des cookies. Les cookies servent à la mesure.</p>"
+                "<button>Tout accepter</button>"
+            ),
             "cookie_wall",
         ),
         ("x", "<p>Three words only.</p>", "not_an_article"),

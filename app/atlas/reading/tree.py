@@ -41,7 +41,7 @@ _MOST_ELEMENTS = 600_000
 
 
 def parse_html(text: str) -> etree._Element:
-    """Parse a page; return its `html` element, which has a `body`. Raises PageError(too_complex)."""
+    """Parse a page; return its `html` element. Raises PageError(too_complex)."""
     root = _parse(text)
     if root is None:
         # Old pages open fonts that they never close, one in the other. Without these, little is lost.
@@ -64,13 +64,13 @@ def _parse(text: str) -> etree._Element | None:
         raise MemoryError
     if "ERR_RESOURCE_LIMIT" in ends:
         return None
-    if root is None or root.tag != "html":
-        outer = etree.Element("html")
-        outer.extend([root] if root is not None else [])
-        root = outer
-    if root.find("body") is None:
-        etree.SubElement(root, "body")
-    return root
+    return etree.Element("html") if root is None else root
+
+
+def body_of(page: etree._Element) -> etree._Element:
+    """Return the body of a parsed page, or the page itself."""
+    body = page.find("body")
+    return page if body is None else body
 
 
 def _bytes(text: str) -> bytes:

@@ -7,7 +7,7 @@ from lxml import etree
 
 from atlas.reading.article import ATTEMPTS, find_article
 from atlas.reading.metadata import Metadata, read_metadata
-from atlas.reading.tree import line, line_of, link_share, parse_html, plain_text, text_length
+from atlas.reading.tree import body_of, line, line_of, link_share, parse_html, plain_text, text_length
 
 #: An attempt that finds less text than this (in characters) is tried again, less strictly.
 ENOUGH = 500
@@ -54,8 +54,8 @@ def _find(markup: str, page: etree._Element, metadata: Metadata) -> etree._Eleme
     for strictness in ATTEMPTS:
         if most >= 0:
             page = parse_html(markup)
-        body = page.find("body")
-        if body is None or (most >= 0 and not _holds_more(body, most)):
+        body = body_of(page)
+        if most >= 0 and not _holds_more(body, most):
             break
         article = find_article(body, strictness, title=metadata.title, byline=metadata.byline)
         length = text_length(article)

@@ -139,17 +139,20 @@ class _Child:
         self.pages = 0
         self.rests_since = 0.0
         self._socket, theirs = socket.socketpair()
+        command = [sys.executable, "-P", "-m", "atlas.stages.pool_child"]
+        limits = [str(theirs.fileno()), str(memory_mb), str(timeout_seconds)]
         with theirs:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-P", "-m", "atlas.stages.pool_child"),
-                    *(str(theirs.fileno()), str(memory_mb), str(timeout_seconds)),
-                ],
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
+            try:
+                self._process = subprocess.Popen(
+                    command + limits,
+                    env=_environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                )
+            except OSError:
+                self._socket.close()
+                raise
 
     def ask(self, raw: bytes, content_type: str | None, url: str, timeout: float) -> dict[str, Any]:
         """Have a page read. Raises TimeoutError, and _GoneError when the child has ended."""

@@ -26,9 +26,8 @@ GRACE_SECONDS = 5
 def main(descriptor: int, memory_mb: int, timeout_seconds: float) -> None:
     """Serve the parent at the other end of the socket `descriptor`."""
     _limit(memory_mb)
-    connection = socket.socket(fileno=descriptor)
     threading.Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
-    with contextlib.suppress(EOFError, ConnectionError):
+    with socket.socket(fileno=descriptor) as connection, contextlib.suppress(EOFError, ConnectionError):
         while True:
             request, raw = receive(connection)
             signal.alarm(math.ceil(timeout_seconds) + GRACE_SECONDS)
@@ -40,11 +39,8 @@ def main(descriptor: int, memory_mb: int, timeout_seconds: float) -> None:
 
 
 def _limit(memory_mb: int) -> None:
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # Sent to all of us; but stopping is the parent's business.
-        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # Sent to all of us; but stopping is the parent's business.
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):

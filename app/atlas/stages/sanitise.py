@@ -12,7 +12,7 @@ from lxml import etree
 
 from atlas.reading.images import best_address
 from atlas.reading.metadata import web_address
-from atlas.reading.tree import is_blank, line, parse_html, unset, words
+from atlas.reading.tree import body_of, is_blank, line, parse_html, unset, words
 
 _TAGS = words(
     "a abbr b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl dt em "
@@ -87,9 +87,7 @@ def sanitise(markup: str, base_url: str) -> str:
     """Make a fragment from elsewhere harmless, such as a feed's entry. Raises PageError(too_complex)."""
     if is_blank(markup):
         return ""
-    body = parse_html(f"<html><body>{markup}").find("body")
-    if body is None:
-        return ""
+    body = body_of(parse_html(f"<html><body>{markup}"))
     body.tag = "div"
     return to_html(body, base_url)
 
