@@ -84,5 +84,7 @@ def stop(names: list[str]) -> None:
 def journal(unit: str, since: float, lines: int = 20) -> list[str]:
     """Return the unit's last journal lines since a moment, without stamps."""
     run(["journalctl", "--sync"], timeout=10)  # the last words of a unit that just died
-    window = [f"--lines={lines}", f"--since=@{int(since)}", f"--unit={unit}"]
-    return run(["journalctl", "--no-pager", "--output=cat", *window], timeout=10).out.strip().splitlines()
+    # Cut here: asked for lines since a moment, journalctl 252 gives the first ones, not the last.
+    window = [f"--since=@{int(since)}", f"--unit={unit}"]
+    said = run(["journalctl", "--no-pager", "--output=cat", *window], timeout=10).out
+    return said.strip().splitlines()[-lines:]
