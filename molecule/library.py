@@ -15,7 +15,7 @@ def article(name: str) -> str:
         for count in range(4, 12)
     )
     head = f"<!doctype html><html lang=en><title>On the {name}</title>"
-    return f"{head}<article><h1>On the {name}</h1>{text}</article>"
+    return f"{head}<body><article><h1>On the {name}</h1>{text}</article>"
 
 
 def answers(client: httpx2.Client) -> bool:

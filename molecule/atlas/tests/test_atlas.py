@@ -14,7 +14,7 @@ def library(host, tunnel, eventually):
 
 def test_a_page_is_saved_read_and_found(library, birds):
     item = library.read(f"{birds}/heron.html")
-    assert (item["stage"], item["title"]) == (590, "On the heron")
+    assert (item["stage"], item["title"]) == (590, "On the heron"), item["error"]
     assert "The heron stood in the water" in item["text"]
     assert [hit["id"] for hit in library.search("heron")] == [item["id"]]
 

@@ -5,7 +5,7 @@ import pytest
 
 def test_a_page_is_saved_read_and_found(library, birds):
     item = library.read(f"{birds}/heron.html")
-    assert (item["stage"], item["title"]) == (590, "On the heron")
+    assert (item["stage"], item["title"]) == (590, "On the heron"), item["error"]
     hits = library.search("heron patience")
     assert [hit["id"] for hit in hits] == [item["id"]]
     assert "<mark>heron</mark>" in hits[0]["snippet"]

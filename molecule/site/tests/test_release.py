@@ -27,8 +27,8 @@ def test_a_broken_release_is_rolled_back_and_the_play_says_why(host, library, pl
     before = host.check_output("readlink /opt/atlas/current")
     stopped = play(repository=broken_repository)
     assert not stopped.succeeded
-    assert "broken on purpose" in stopped.output
-    assert "serves again" in stopped.output
+    assert "broken on purpose" in stopped.output, stopped.output
+    assert "serves again" in stopped.output, stopped.output
     assert host.check_output("readlink /opt/atlas/current") == before
     assert library.client.get("/ready").status_code == 200
     again = play()
