@@ -24,8 +24,15 @@ PASSWORD = INVENTORY / ".secrets" / "owner_password"
 # The port inside, the variable that moves it, and where it stands unless moved.
 PORTS = {443: ("HTTPS_PORT", 8443), 80: ("HTTP_PORT", 8080), 22: ("SSH_PORT", 8022)}
 # What outlives the container. Their owners get fixed numbers, or a new container might number them otherwise.
-VOLUMES = {"atlas-local-data": "/var/lib/atlas", "atlas-local-postgresql": "/var/lib/postgresql"}
-OWNERS = {"postgres": 800, "atlas": 801}
+VOLUMES = {
+    "atlas-local-data": "/var/lib/atlas",
+    "atlas-local-postgresql": "/var/lib/postgresql",
+    "atlas-local-certificate": "/etc/atlas/certificate",
+}
+OWNERS = {
+    "postgres": (800, "/var/lib/postgresql", "/bin/bash"),
+    "atlas": (801, "/var/lib/atlas", "/usr/sbin/nologin"),
+}
 READY_SECONDS = 120
 
 
@@ -121,6 +128,11 @@ def _start(container_engine: engine.Engine) -> None:
     if not container_engine.succeeds("container", "inspect", NAME):
         _create(container_engine)
         return
+    if not (SSH / "id_ed25519").exists():
+        sys.exit(
+            f"The container {NAME} was made from another copy of this repository, which has its passwords.\n"
+            "Run make there; or `make down up` here: it is made anew, its data kept, with passwords of this copy."
+        )
     if container_engine.run("inspect", "--format={{.State.Running}}", NAME) != "true":
         print(f"The container {NAME} was stopped: starting it.", flush=True)
         container_engine.run("start", NAME)
@@ -155,11 +167,9 @@ def _create(container_engine: engine.Engine) -> None:
     image.ensure(container_engine, suite)
     print(f"Starting the container {NAME} ({image.SUITES[suite]}).", flush=True)
     machine.create(container_engine, _machine(suite, ports))
-    for user, number in OWNERS.items():
-        container_engine.execute(
-            NAME,
-            f"groupadd --system --gid {number} {user}; useradd --system --uid {number} --gid {number} {user}",
-        )
+    for user, (number, home, shell) in OWNERS.items():
+        account = f"--system --uid {number} --gid {number} --home-dir {home} --no-create-home --shell {shell}"
+        container_engine.execute(NAME, f"groupadd --system --gid {number} {user}; useradd {account} {user}")
 
 
 def _machine(suite: str, ports: dict[int, int]) -> machine.Machine:
