@@ -212,3 +212,28 @@ def test_what_nests_as_deep_as_the_parser_goes_is_read_or_refused(opening: str) 
     except PageError as error:
         outcome = error.code
     assert "picnic" in outcome or outcome in {"too_complex", "not_an_article"}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "markup",
+    [
+        '<img src="https://i.example/a.png"> ' * 20_000,
+        "<div>" + "x<span> </span>" * 20_000,
+        "<br>" * 50_000,
+        "x<br><br>" * 20_000,
+        "<div class=author>" * 1500 + f"<p>{PROSE}" * 2000,
+        '<a href="#x" id="x">x</a> ' * 20_000,
+        "<img src=a><noscript><img src=b></noscript>" * 10_000,
+        f'<img srcset="{"a,,,," * 50_000}">',
+        f'<img src="{"-pixel" * 50_000}-/">',
+        f'<p class="{"comment " * 100_000}">x',
+        "enable " * 100_000,
+        f"<title>{'|' * 500_000}x</title>",
+        '<script type="application/ld+json">' + '{"@graph":[' * 5000 + "</script>",
+    ],
+    ids=lambda markup: markup[:30],
+)
+def test_pages_made_to_be_slow_are_not(markup: str) -> None:
+    page = read_page(f"<html><body>{f'<p>{PROSE}</p>' * 50}{markup}".encode(), "text/html", URL)
+    assert "picnic" in page.text

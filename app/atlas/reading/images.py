@@ -80,11 +80,11 @@ def _addresses(image: etree._Element) -> Iterator[str]:
 def _sources(image: etree._Element) -> Iterator[etree._Element]:
     """Yield the other sources of a picture. The parser takes them for elements that hold what follows."""
     for around in image.iterancestors():
-        if around.tag == "source":
-            yield around
-        elif around.find("source") is None:
+        if around.tag == "picture":
+            yield from around.iterchildren("source")
+        if around.tag != "source":
             return
-        yield from around.iterchildren("source")
+        yield around
 
 
 def _short_attributes(element: etree._Element) -> Iterator[tuple[str, str]]:

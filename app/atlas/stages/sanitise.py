@@ -108,7 +108,6 @@ _NEW_TAGS = {
     "font": _DISSOLVED,
     "label": _DISSOLVED,
     "nobr": _DISSOLVED,
-    "picture": _DISSOLVED,
     "strike": "s",
     "tt": "code",
 }
