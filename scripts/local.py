@@ -131,7 +131,7 @@ def _start(container_engine: engine.Engine) -> None:
     if not (SSH / "id_ed25519").exists():
         sys.exit(
             f"The container {NAME} was made from another copy of this repository, which has its passwords.\n"
-            "Run make there; or `make down up` here: it is made anew, its data kept, with this copy's passwords."
+            "Run make there; or `make down up` here: it is made anew with its data and new passwords."
         )
     if container_engine.run("inspect", "--format={{.State.Running}}", NAME) != "true":
         print(f"The container {NAME} was stopped: starting it.", flush=True)
