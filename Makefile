@@ -32,7 +32,7 @@ token: ## print a new API token
 test: ## run everything: lint, unit tests, scenarios (ROLE=nginx: one scenario)
 	@$(PYTHON) scripts/test.py all $(ROLE)
 
-test-fast: setup ## run what needs no container, in under a minute
+test-fast: setup ## run the linters and the quick tests, in under a minute
 	@$(PYTHON) scripts/test.py fast
 
 test-long: setup ## run the slow tests too: killed workers, bad days, browser

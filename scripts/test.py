@@ -80,8 +80,8 @@ def lint() -> list[Check]:
 
 
 def fast() -> list[Check]:
-    """List what needs no container."""
-    return [_pytest("unit tests", "not long"), *lint()]
+    """List what needs no container and little time: units on SQLite, and every linter."""
+    return [_pytest("quick tests", "not long and not slow", "-n=auto", "-k=not postgresql"), *lint()]
 
 
 def long_running() -> list[Check]:
@@ -91,7 +91,7 @@ def long_running() -> list[Check]:
 
 def everything() -> list[Check]:
     """List all there is, the longest first."""
-    return [*fast(), *scenarios()]
+    return [_pytest("unit tests", "not long"), *lint(), *scenarios()]
 
 
 def scenarios() -> list[Check]:
@@ -111,9 +111,9 @@ def _scenario(name: str) -> Check:
     )
 
 
-def _pytest(name: str, marks: str) -> Check:
+def _pytest(name: str, marks: str, *options: str) -> Check:
     junit = LOGS / f"{name.replace(' ', '-')}.xml"
-    return Check(name, ["pytest", "-m", marks, f"--junitxml={junit}", "-rs"], junit)
+    return Check(name, ["pytest", "-m", marks, f"--junitxml={junit}", "-rs", *options], junit)
 
 
 def run(checks: list[Check]) -> bool:

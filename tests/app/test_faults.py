@@ -34,6 +34,8 @@ from atlas.stages.pool import ReaderPool
 from atlas.stages.table import TERMINAL, Stage
 from atlas.worker import Limits, Worker, utc_now
 
+pytestmark = pytest.mark.slow
+
 APP = Path(__file__).resolve().parents[2] / "app"
 
 

@@ -27,6 +27,8 @@ from atlas.stages.page import Page, PageError
 from atlas.telemetry.tally import Tally, read_sums
 from atlas.worker import Limits, Worker
 
+pytestmark = pytest.mark.slow
+
 WORDS = " ".join(f"word{number}" for number in range(60))
 
 

@@ -29,6 +29,8 @@ FAILED = {"ActiveState": "failed", "SubState": "failed", "Result": "exit-code"}
 #: The app of these tests: it writes down how it was called, and fails where its settings say so.
 APP = """\
 import os, sys, json
+
+pytestmark = pytest.mark.slow
 seen = {"verb": sys.argv[1], "environment": dict(os.environ)}
 print(json.dumps(seen), file=open(os.environ["ATLAS_SEEN"], "a"))
 if os.environ.get("ATLAS_FAILS_AT") == sys.argv[1]:
