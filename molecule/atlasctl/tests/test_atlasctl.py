@@ -1,4 +1,4 @@
-"""The machine looks after a unit of the test's own, `patient`."""
+"""The machine looks after a unit of the test's own, `patient`, that stands where packages put theirs."""
 
 import json
 
@@ -10,12 +10,12 @@ UNIT = "[Service]\nExecStart=/usr/bin/sleep infinity\n"
 
 @pytest.fixture(scope="module", autouse=True)
 def _patient(host):
-    write(host, "/etc/systemd/system/patient.service", UNIT)
+    write(host, "/usr/lib/systemd/system/patient.service", UNIT)
     write(host, "/etc/atlas/health.d/patient.json", json.dumps(CHECK))
     host.check_output("systemctl daemon-reload; systemctl start patient.service")
     yield
     host.check_output("systemctl stop patient.service; rm /etc/atlas/health.d/patient.json")
-    host.check_output("rm /etc/systemd/system/patient.service; systemctl daemon-reload")
+    host.check_output("rm /usr/lib/systemd/system/patient.service; systemctl daemon-reload")
 
 
 def write(host, path, text):
@@ -74,14 +74,14 @@ def test_a_file_with_a_mistake_is_named_and_stops_nothing(host):
 
 
 def test_the_doctor_names_the_repair_whatever_the_environment_says(host):
-    host.check_output("systemctl mask patient.service --runtime")
+    host.check_output("systemctl mask patient.service")
     try:
         answer = host.run("env -i PYTHONPATH=/nowhere PATH=/usr/bin:/bin /usr/local/bin/atlasctl doctor")
         assert answer.rc > 0
         assert "patient.service is masked" in answer.stdout
         assert "systemctl unmask patient.service" in answer.stdout
     finally:
-        host.check_output("systemctl unmask patient.service --runtime")
+        host.check_output("systemctl unmask patient.service")
 
 
 def test_logs_are_readable(host):
