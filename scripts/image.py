@@ -1,12 +1,13 @@
 """The image every container here starts from: a bare Debian or Ubuntu server, of the distribution's packages.
 
 It is what a provider hands out (systemd, sshd, sudo, python3) with the packages the roles ask for already
-downloaded, so that installing them takes no network. This file is the recipe: change it, and the next run
-builds a new image.
+downloaded, so that installing them takes no network. This file and units/ are the recipe: change it, and the
+next run builds a new image.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import platform
 import shlex
@@ -38,30 +39,7 @@ DOWNLOADED = ("nginx", "postgresql", "python3-psycopg2", "python3-venv")
 NEVER_READ = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*")
 # Timers that would take the package manager's lock in the middle of a play.
 MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer")
-# A provider's image gets its host keys at its first boot; so does this one.
-HOST_KEYS = """\
-[Unit]
-Description=Make the SSH host keys that are missing
-Before=ssh.service ssh.socket
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/ssh-keygen -A
-[Install]
-WantedBy=multi-user.target
-"""
-# On a machine systemd shares its mounts with the namespaces of units; in a container it leaves them as the
-# engine made them. Private ones keep LoadCredential= from handing anything over.
-SHARED_MOUNTS = """\
-[Unit]
-Description=Share mounts as a machine does
-DefaultDependencies=no
-Before=sysinit.target
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/mount --make-rshared /
-[Install]
-WantedBy=sysinit.target
-"""
+UNITS = Path(__file__).parent / "units"
 
 
 def default_suite() -> str:
@@ -77,29 +55,33 @@ def tag(suite: str) -> str:
     """Name the image of a suite; the name changes with the recipe and the processor."""
     if suite not in SUITES:
         sys.exit(f"There is no image for {suite!r}; there is one for each of: {', '.join(SUITES)}.")
-    recipe = Path(__file__).read_bytes() + platform.machine().encode()
-    return f"{NAME}:{suite}-{hashlib.sha256(recipe).hexdigest()[:12]}"
+    recipe = [path.read_bytes() for path in (Path(__file__), *sorted(UNITS.iterdir()))]
+    digest = hashlib.sha256(b"\0".join([*recipe, platform.machine().encode()]))
+    return f"{NAME}:{suite}-{digest.hexdigest()[:12]}"
 
 
 def ensure(container_engine: engine.Engine, suite: str) -> str:
     """Build the image of a suite unless it is there, remove the ones it replaces, and return its name."""
     image = tag(suite)
-    if not container_engine.succeeds("image", "inspect", image):
-        print(f"Building the {SUITES[suite]} image from its packages: a minute or two.", flush=True)
-        started = time.monotonic()
-        _build(container_engine, suite, image)
-        print(f"Built {image} in {time.monotonic() - started:.0f} s.", flush=True)
-        _remove_replaced(container_engine, suite, image)
+    engine.CACHE.mkdir(exist_ok=True)
+    with (engine.CACHE / f"image-{suite}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two scenarios may want it at once
+        if not container_engine.succeeds("image", "inspect", image):
+            print(f"Building the {SUITES[suite]} image from its packages: a minute or two.", flush=True)
+            started = time.monotonic()
+            _build(container_engine, suite, image)
+            print(f"Built {image} in {time.monotonic() - started:.0f} s.", flush=True)
+            _remove_replaced(container_engine, suite, image)
     return image
 
 
 def _build(container_engine: engine.Engine, suite: str, image: str) -> None:
+    units = sorted(UNITS.iterdir())
     finish = [
         f"chroot $1 apt-get -qq install --yes --download-only --no-install-recommends {' '.join(DOWNLOADED)}",
         "rm $1/etc/ssh/ssh_host_*",
-        f"printf %s {shlex.quote(HOST_KEYS)} > $1/etc/systemd/system/ssh-host-keys.service",
-        f"printf %s {shlex.quote(SHARED_MOUNTS)} > $1/etc/systemd/system/shared-mounts.service",
-        "chroot $1 systemctl enable ssh-host-keys.service shared-mounts.service",
+        f"copy-in {' '.join(shlex.quote(str(unit)) for unit in units)} /etc/systemd/system",
+        f"chroot $1 systemctl --quiet enable {' '.join(unit.name for unit in units)}",
         *(f"ln -s /dev/null $1/etc/systemd/system/{unit}" for unit in MASKED),
     ]
     bootstrap = [
@@ -120,12 +102,13 @@ def _build(container_engine: engine.Engine, suite: str, image: str) -> None:
             [container_engine.name, "import", "-", image],
             env=container_engine.environment,
             stdin=rootfs.stdout,
-            stdout=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
             check=False,
         )
     if rootfs.returncode or imported.returncode:
         container_engine.succeeds("rmi", image)
-        sys.exit(f"The image {image} could not be built; the reason is above.")
+        sys.exit(f"The image {image} could not be built; the reason is above. {imported.stderr.strip()}")
 
 
 def _remove_replaced(container_engine: engine.Engine, suite: str, image: str) -> None:

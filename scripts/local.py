@@ -27,6 +27,7 @@ PORTS = {443: ("HTTPS_PORT", 8443), 80: ("HTTP_PORT", 8080), 22: ("SSH_PORT", 80
 VOLUMES = {
     "atlas-local-data": "/var/lib/atlas",
     "atlas-local-postgresql": "/var/lib/postgresql",
+    "atlas-local-postgresql-settings": "/etc/postgresql",  # a cluster is both, or Debian does not know it
     "atlas-local-certificate": "/etc/atlas/certificate",
 }
 OWNERS = {
@@ -34,6 +35,8 @@ OWNERS = {
     "atlas": (801, "/var/lib/atlas", "/usr/sbin/nologin"),
 }
 READY_SECONDS = 120
+# Exit codes of `atlasctl status`: well, wants attention, broken.
+STATUS_ANSWERS = (0, 1, 2)
 
 
 def main() -> None:
@@ -56,6 +59,8 @@ def up() -> None:
     _play(ports)
     url = f"https://localhost:{ports[443]}"
     _wait_until_ready(url)
+    # The last look was from before the release: what `make status` says next must be of now.
+    container_engine.execute(NAME, "atlasctl health --quiet")
     print(
         WELCOME.format(
             seconds=time.monotonic() - started, url=url, password=PASSWORD.relative_to(engine.ROOT)
@@ -94,8 +99,10 @@ def down() -> None:
 
 
 def status() -> None:
-    """Show what atlasctl says."""
-    _inside("atlasctl", "status")
+    """Show what atlasctl says; that all is not well is an answer too, not a failure to answer."""
+    container_engine, command = _command_inside("atlasctl", "status")
+    code = subprocess.run(command, env=container_engine.environment, check=False).returncode
+    sys.exit(0 if code in STATUS_ANSWERS else code)
 
 
 def logs(*arguments: str) -> None:
@@ -115,12 +122,17 @@ def token() -> None:
 
 def _inside(*command: str) -> None:
     """Become a command inside the container."""
+    container_engine, arguments = _command_inside(*command)
+    os.execvpe(arguments[0], arguments, container_engine.environment)  # noqa: S606 - the terminal is its
+
+
+def _command_inside(*command: str) -> tuple[engine.Engine, list[str]]:
+    """Return what runs a command inside the running container, with the terminal if there is one."""
     container_engine = engine.require()
     if container_engine.run("ps", "--quiet", "--filter", f"name=^{NAME}$") == "":
         sys.exit(f"{NAME} is not running. Start it: make up")
     terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-    arguments = [container_engine.name, "exec", "--interactive", *terminal, NAME, *command]
-    os.execvpe(arguments[0], arguments, container_engine.environment)  # noqa: S606 - the terminal is its
+    return container_engine, [container_engine.name, "exec", "--interactive", *terminal, NAME, *command]
 
 
 def _start(container_engine: engine.Engine) -> None:
@@ -149,6 +161,7 @@ def _start(container_engine: engine.Engine) -> None:
                 f"{NAME} has its {variable} at {published[inside]}. Move it: make down up {variable}=..."
             )
     machine.admit(container_engine, _machine(suite, published))
+    _make_owners(container_engine)
 
 
 def _create(container_engine: engine.Engine) -> None:
@@ -161,15 +174,28 @@ def _create(container_engine: engine.Engine) -> None:
                 f"Port {port} is taken by {user}. Choose another: make up {PORTS[inside][0]}={port + 1000}"
             )
     suite = _suite(container_engine)
+    image.ensure(container_engine, suite)  # before the volumes: they hold on to the suite
     for volume in VOLUMES:
         if not container_engine.succeeds("volume", "inspect", volume):
             container_engine.run("volume", "create", f"--label=suite={suite}", volume)
-    image.ensure(container_engine, suite)
     print(f"Starting the container {NAME} ({image.SUITES[suite]}).", flush=True)
-    machine.create(container_engine, _machine(suite, ports))
+    try:
+        machine.create(container_engine, _machine(suite, ports))
+        _make_owners(container_engine)
+    except BaseException:  # Ctrl-C too: a container half made would be taken for a whole one
+        machine.destroy(container_engine, NAME)
+        raise
+
+
+def _make_owners(container_engine: engine.Engine) -> None:
+    """Give the owners of the volumes their fixed numbers, unless they are there."""
     for user, (number, home, shell) in OWNERS.items():
         account = f"--system --uid {number} --gid {number} --home-dir {home} --no-create-home --shell {shell}"
-        container_engine.execute(NAME, f"groupadd --system --gid {number} {user}; useradd {account} {user}")
+        container_engine.execute(
+            NAME,
+            f"getent group {user} >/dev/null || groupadd --system --gid {number} {user}\n"
+            f"getent passwd {user} >/dev/null || useradd {account} {user}",
+        )
 
 
 def _machine(suite: str, ports: dict[int, int]) -> machine.Machine:

@@ -34,7 +34,6 @@ class Machine:
     hostname: str = "machine"
     ports: dict[int, int] = field(default_factory=lambda: {22: 0})
     volumes: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
 
 
 def create(container_engine: engine.Engine, machine: Machine) -> None:
@@ -52,7 +51,6 @@ def create(container_engine: engine.Engine, machine: Machine) -> None:
         *engine.run_arguments(container_engine),
         *publish,
         *(f"--volume={volume}" for volume in volumes),
-        *machine.flags,
         base,
         "/lib/systemd/systemd",
         # systemd 257 (Debian 13) starts on cgroup v1 only when PID 1 is told so; elsewhere it means nothing.
@@ -157,6 +155,9 @@ def _package_index_volumes() -> list[str]:
     if not configuration:
         return []
     path = engine.CACHE / "pip.conf"
+    path.parent.mkdir(exist_ok=True)
+    path.touch(mode=0o600)
+    path.chmod(0o600)  # an index may have a password in its address
     path.write_text(configuration)
     volumes = [f"{path}:/etc/pip.conf:ro"]
     return [*volumes, f"{Path(certificate).resolve()}:{CA_INSIDE}:ro"] if certificate else volumes

@@ -21,6 +21,8 @@ VENV = engine.VENV
 PYTHON = VENV / "bin" / "python"
 REQUIREMENTS = engine.ROOT / "requirements"
 STAMP = VENV / "requirements.sha256"
+# Packages that not every release has, and what happens without them.
+OPTIONAL = {"chromium": "the browser tests will be skipped", "passt": "podman takes slirp4netns instead"}
 
 
 def main() -> None:
@@ -31,7 +33,7 @@ def main() -> None:
 
 def venv_packages() -> list[str]:
     """Name the Debian packages `python3 -m venv` lacks here."""
-    return [] if importlib.util.find_spec("ensurepip") or PYTHON.exists() else ["python3-venv"]
+    return [] if importlib.util.find_spec("ensurepip") or _works() else ["python3-venv"]
 
 
 def install_packages(packages: list[str], why: str = "to make .venv") -> None:
@@ -47,6 +49,9 @@ def install_packages(packages: list[str], why: str = "to make .venv") -> None:
     )
     apt = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"]
     subprocess.run([*apt, "update"], check=True)
+    packages = [package for package in packages if package not in OPTIONAL or _is_known(package)]
+    if not packages:
+        return
     installed = subprocess.run(
         [*apt, "install", "--yes", "--no-install-recommends", *packages],
         check=False,
@@ -56,19 +61,38 @@ def install_packages(packages: list[str], why: str = "to make .venv") -> None:
         sys.exit("apt-get could not install them; the reason is above.")
 
 
+def _is_known(package: str) -> bool:
+    """Say whether apt can install a package (a name others only depend on has no entry), or what follows."""
+    entry = subprocess.run(["apt-cache", "show", package], check=False, capture_output=True)
+    if entry.returncode == 0 and entry.stdout.strip():
+        return True
+    print(f"apt does not know {package} here: {OPTIONAL[package]}.", flush=True)
+    return False
+
+
 def make_venv() -> None:
     """Make `.venv` hold exactly what requirements/ pins, unless it does."""
     wanted = _fingerprint()
     if STAMP.exists() and STAMP.read_text() == wanted and PYTHON.exists():
         return
     print("Making .venv with the pinned tools: a minute or two.", flush=True)
-    if not PYTHON.exists():
+    if not _works():
         subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
     pip = [str(PYTHON), "-m", "pip", "-qq", "--disable-pip-version-check", "--no-input"]
     requirements = REQUIREMENTS / "dev.txt"
     subprocess.run([*pip, "install", "--require-hashes", "--requirement", requirements], check=True)
     _unpack_collections(pip)
     STAMP.write_text(wanted)
+
+
+def _works() -> bool:
+    """Say whether .venv has pip and this Python: one whose making was interrupted lacks the first."""
+    asked = [str(PYTHON), "-c", "import sys, pip; print(sys.version)"]
+    try:
+        answer = subprocess.run(asked, check=False, capture_output=True, text=True)
+    except OSError:
+        return False
+    return answer.returncode == 0 and answer.stdout.strip() == sys.version.strip()
 
 
 def _fingerprint() -> str:

@@ -5,6 +5,7 @@ Each check writes a log of its own in .cache/test; the end of a failed one is sh
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,8 +26,9 @@ TAIL_LINES = 60
 LIMIT_SECONDS = 1500
 # Two checks at a time keep two cores busy; more make the containers slow without ending sooner.
 LANES = 2
-# What the unit tests use besides .venv: a private PostgreSQL server and a browser.
-TEST_PACKAGES = {"/usr/lib/postgresql": "postgresql", "/usr/bin/chromium": "chromium"}
+# A check that is interrupted has this long to stop its servers.
+STOP_SECONDS = 10
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class Result:
     passed: int
     failed: int
     skipped: int
+
+
+RUNNING: set[subprocess.Popen[bytes]] = set()
 
 
 def main() -> None:
@@ -122,10 +127,16 @@ def run(checks: list[Check]) -> bool:
     started = time.monotonic()
     results = []
     with ThreadPoolExecutor(LANES) as lanes:
-        for future in as_completed([lanes.submit(_run, check) for check in checks]):
-            result = future.result()
-            results.append(result)
-            _show(result)
+        futures = [lanes.submit(_run, check) for check in checks]
+        try:
+            for future in as_completed(futures):
+                result = future.result()
+                results.append(result)
+                _show(result)
+        except KeyboardInterrupt:
+            print("Interrupted: stopping what runs.", flush=True)
+            _stop(lanes, futures)
+            raise
     print(f"\n{'check':<16} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
     for result in sorted(results, key=lambda result: -result.seconds):
         counts = f"{result.passed:>7} {result.failed:>7} {result.skipped:>8} {result.seconds:>8.0f}"
@@ -138,6 +149,22 @@ def run(checks: list[Check]) -> bool:
     (LOGS / "summary").write_text(summary + "\n")
     print(summary, flush=True)
     return failed == 0
+
+
+def _stop(lanes: ThreadPoolExecutor, futures: list[Future[Result]]) -> None:
+    """Start nothing more, and end what runs: by asking first, as a killed check leaves its servers behind."""
+    lanes.shutdown(wait=False, cancel_futures=True)
+    try:
+        _signal_running(signal.SIGINT)
+        wait([future for future in futures if not future.cancelled()], timeout=STOP_SECONDS)
+    finally:
+        _signal_running(signal.SIGKILL)
+
+
+def _signal_running(number: signal.Signals) -> None:
+    for process in list(RUNNING):
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.killpg(process.pid, number)
 
 
 def _run(check: Check) -> Result:
@@ -156,12 +183,15 @@ def _run(check: Check) -> Result:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        RUNNING.add(process)
         try:
             succeeded = process.wait(timeout=LIMIT_SECONDS) == 0
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             log.write(f"\nKilled: it took more than {LIMIT_SECONDS} s.\n")
             succeeded = False
+        finally:
+            RUNNING.discard(process)
     return _result(check, time.monotonic() - started, succeeded=succeeded)
 
 
@@ -195,7 +225,7 @@ def _show(result: Result) -> None:
 
 def _install(*, with_containers: bool, with_tests: bool) -> None:
     """Install what the checks need; what only some unit tests need, only in CI, for they skip without it."""
-    lacking = [package for path, package in TEST_PACKAGES.items() if with_tests and not Path(path).exists()]
+    lacking = _test_packages() if with_tests else []
     if lacking and os.environ.get("CI") != "true":
         print(f"Tests that need {' and '.join(lacking)} will be skipped: apt-get install {' '.join(lacking)}")
         lacking = []
@@ -207,5 +237,14 @@ def _install(*, with_containers: bool, with_tests: bool) -> None:
     setup.make_venv()
 
 
+def _test_packages() -> list[str]:
+    """Name the Debian packages of what unit tests use besides .venv: a PostgreSQL server and a browser."""
+    lacking = [] if any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) else ["postgresql"]
+    return lacking if any(map(shutil.which, BROWSERS)) else [*lacking, "chromium"]
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
