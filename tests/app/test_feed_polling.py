@@ -13,7 +13,7 @@ from atlas import items
 from atlas.database.tables import feed_entries, feeds, hosts
 from atlas.database.tables import items as items_table
 from atlas.items import InvalidUrl
-from atlas.net.client import Fetcher
+from atlas.net.client import Fetcher, Response
 from atlas.scheduler import Round, poll_due
 from atlas.settings import Settings
 from atlas.sources.feeds import LEASE_SECONDS, MAX_NEW_ENTRIES, Polled, due, list_feeds, poll, subscribe
@@ -177,6 +177,27 @@ def test_a_feed_that_has_not_changed_is_not_sent_again(web: WebServer, engine: E
     assert (feed.succeeded_at, feed.due_at) == (later, later + dt.timedelta(hours=1))
     assert (feed.etag, feed.title) == ('W/"v1"', "News")
     assert "application/rss+xml" in web.requests[0].headers["accept"]
+
+
+@pytest.mark.parametrize("bad", ['"\xe9"', "a\tb", "x" * 100_000])
+def test_a_validator_that_cannot_be_sent_is_not_kept(engine: Engine, settings, clock, bad: str) -> None:
+    sent = []
+
+    class Site:
+        def get(self, url: str, *, headers: dict[str, str]) -> Response:
+            sent.append(headers)
+            answer = {"etag": bad, "last-modified": bad}
+            return Response(url, 200, answer, "application/rss+xml", rss("one").body.encode())
+
+    feed_id = follow(engine, "https://site.example/feed", clock)
+    assert poll(settings, engine, Site(), feed_id, clock.now) == Polled(feed_id, new_items=1)
+    assert (row(engine, feed_id).etag, row(engine, feed_id).last_modified) == (None, None)
+
+    with engine.begin() as conn:  # kept by an Atlas that knew no better
+        conn.execute(feeds.update().values(etag=bad[:100] + "\xe9"))
+    clock.advance(HOUR)
+    assert poll(settings, engine, Site(), feed_id, clock.now) == Polled(feed_id)
+    assert "If-None-Match" not in sent[1]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 import datetime as dt
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -180,6 +182,27 @@ def test_too_large_is_measured_unpacked(web: WebServer) -> None:
     assert len(web.pages["/packed"].body) < 50_000 < len(words)
     assert failure(web.url("/packed"), fetch_max_bytes=50_000).code == "body_too_large"
     assert len(fetcher(fetch_max_bytes=60_000).get(web.url("/packed")).body) == 60_000
+
+
+def test_a_redirect_s_endless_body_is_not_read(web: WebServer) -> None:
+    head = f"HTTP/1.1 302 Found\r\nLocation: {web.url('/article')}\r\n"
+    head += "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.settimeout(5)
+                connection.recv(65_536)
+                connection.sendall(head.encode() + b"4\r\nmore\r\n")
+                connection.recv(1)  # until the client has had enough
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        response = fetcher(fetch_timeout_seconds=2).get(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        thread.join()
+
+    assert response.final_url == web.url("/article")
 
 
 def test_conditional_requests(web: WebServer) -> None:

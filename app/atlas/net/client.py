@@ -131,7 +131,8 @@ class Fetcher:
         headers = httpx2.Headers(answer.headers)
         announced = _content_length(headers)
         if status in (301, 302, 303, 307, 308):
-            if announced is not None and announced <= _SMALL:
+            # Chunks would outdo the announced length, and never end.
+            if announced is not None and announced <= _SMALL and "transfer-encoding" not in headers:
                 answer.read()  # so that the connection can be used for the way on
             return _redirect(url, headers)
         if status >= 400:

@@ -118,9 +118,9 @@ def _lease(conn: Connection, feed_id: int, now: dt.datetime) -> sa.Row[Any] | No
 
 def _ask(fetcher: Fetches, feed: sa.Row[Any], parse: Parse) -> _News:
     headers = {"Accept": _ACCEPT}
-    if feed.etag:
+    if _sendable(feed.etag):
         headers["If-None-Match"] = feed.etag
-    if feed.last_modified:
+    if _sendable(feed.last_modified):
         headers["If-Modified-Since"] = feed.last_modified
     response = fetcher.get(feed.url, headers=headers)
     if response.status == 304:
@@ -209,10 +209,14 @@ def _pause(feed: sa.Row[Any], response: Response) -> float:
 def _validators(response: Response) -> dict[str, str | None]:
     names = {"etag": "etag", "last_modified": "last-modified"}
     found = {column: response.headers.get(header) for column, header in names.items()}
-    return {
-        column: value if value and len(value) <= _MAX_VALIDATOR_CHARS else None
-        for column, value in found.items()
-    }
+    return {column: value if _sendable(value) else None for column, value in found.items()}
+
+
+def _sendable(value: str | None) -> bool:
+    """Tell whether a validator is one, and can stand in a request."""
+    if not value or len(value) > _MAX_VALIDATOR_CHARS:
+        return False
+    return value.isascii() and value.isprintable()
 
 
 def _unseen(conn: Connection, feed_id: int, entries: Sequence[Entry]) -> list[Entry]:
