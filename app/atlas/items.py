@@ -424,6 +424,18 @@ def write_content(conn: Connection, item_id: int, *, title: str, text: str, html
     conn.execute(statement.on_conflict_do_update(index_elements=["item_id"], set_=new))
 
 
+def find(conn: Connection, url: str) -> int | None:
+    """Return the item with this address, whatever became of it; its duplicate if there is nothing else.
+
+    Raises InvalidUrl.
+    """
+    same = sa.select(items.c.id).where(items.c.url_key == normalise(url)[1])
+    found: int | None = conn.execute(
+        same.order_by(items.c.stage == Stage.DUPLICATE, items.c.id).limit(1)
+    ).scalar()
+    return found
+
+
 def get(conn: Connection, item_id: int) -> dict[str, Any] | None:
     """Return an item with its `text` and `html` (None while it has none); None when there is no such item.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from structlog.testing import capture_logs
 from webserver import ARTICLE, Page, WebServer
 
 from atlas import items
@@ -16,6 +17,7 @@ from atlas.items import InvalidUrl
 from atlas.net.client import Fetcher, Response
 from atlas.scheduler import Round, poll_due
 from atlas.settings import Settings
+from atlas.sources.feed import Feed
 from atlas.sources.feeds import LEASE_SECONDS, MAX_NEW_ENTRIES, Polled, due, list_feeds, poll, subscribe
 from atlas.stages.table import Stage
 
@@ -149,11 +151,35 @@ def test_an_entry_that_is_here_already_points_at_it(web: WebServer, engine: Engi
         mine = items.add(conn, "https://site.example/one", now=clock.now, correlation_id="mine")
     web.pages["/feed"] = rss("one")
 
-    ask(follow(engine, web.url("/feed"), clock))
+    feed_id = follow(engine, web.url("/feed"), clock)
 
-    original, duplicate = added(engine)
+    assert ask(feed_id) == Polled(feed_id)
+    (original,) = added(engine)
     assert (original.id, original.stage, original.feed_id) == (mine.id, Stage.CONTENT_QUEUED, None)
-    assert (duplicate.stage, duplicate.duplicate_of) == (Stage.DUPLICATE, mine.id)
+    with engine.connect() as conn:
+        assert conn.execute(sa.select(feed_entries.c.item_id)).scalars().all() == [mine.id]
+
+
+@pytest.mark.parametrize("stage", [Stage.COMPLETE, Stage.PERMANENT_ERROR, Stage.DUPLICATE])
+def test_guids_that_change_with_every_answer_add_nothing(
+    web: WebServer, engine: Engine, ask, clock, stage: Stage
+) -> None:
+    web.pages["/feed"] = lambda request: Page(
+        "<rss><channel><item><title>One</title><link>https://site.example/one</link>"
+        f"<guid isPermaLink='false'>{len(web.requests)}</guid></item></channel></rss>"
+    )
+    feed_id = follow(engine, web.url("/feed"), clock)
+    assert ask(feed_id) == Polled(feed_id, new_items=1)
+    with engine.begin() as conn:
+        original = items.add(conn, "https://site.example/other", now=clock.now, correlation_id="x").id
+        fields = {"stage": stage, "due_at": None, "duplicate_of": original}
+        conn.execute(items_table.update().where(items_table.c.id != original).values(fields))
+    before = added(engine)
+
+    clock.advance(HOUR)
+
+    assert ask(feed_id) == Polled(feed_id)
+    assert added(engine) == before
 
 
 def test_a_feed_that_has_not_changed_is_not_sent_again(web: WebServer, engine: Engine, ask, clock) -> None:
@@ -413,6 +439,38 @@ def test_following_a_page_follows_its_feed(web: WebServer, engine: Engine, ask, 
     clock.advance(HOUR)
     ask(feed_id)
     assert web.paths[-1] == "/feed.xml"
+
+
+def test_a_page_may_name_a_feed_that_cannot_be_followed(web: WebServer, engine: Engine, ask, clock) -> None:
+    secret = web.url("/feed.xml").replace("//", "//me:secret@")
+    web.pages["/feed.xml"] = rss("one")
+    web.pages["/blog"] = page_with(secret)
+    feed_id = follow(engine, web.url("/blog"), clock)
+
+    assert ask(feed_id) == Polled(feed_id, error="invalid_url")
+    assert "user name or password" in row(engine, feed_id).error["message"]
+
+    web.pages["/blog"] = page_with(secret, "/feed.xml")
+    clock.advance(HOUR)
+    assert ask(feed_id) == Polled(feed_id, new_items=1)
+
+
+def test_a_fault_of_ours_is_written_into_the_feed(
+    web: WebServer, settings, engine: Engine, fetcher, clock
+) -> None:
+    def broken(raw: bytes, content_type: str | None, url: str) -> Feed:
+        raise ZeroDivisionError
+
+    web.pages["/feed"] = rss("one")
+    feed_id = follow(engine, web.url("/feed"), clock)
+
+    with capture_logs() as logs:
+        polled = poll(settings, engine, fetcher, feed_id, clock.now, parse=broken)
+
+    assert polled == Polled(feed_id, error="internal_error")
+    feed = row(engine, feed_id)
+    assert (feed.lease, feed.failures, feed.error["code"]) == (None, 1, "internal_error")
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["feed broke its reading"]
 
 
 def test_a_page_whose_feed_is_followed_already(web: WebServer, engine: Engine, ask, clock) -> None:

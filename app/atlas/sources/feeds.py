@@ -95,7 +95,8 @@ def poll(
 ) -> Polled | None:
     """Ask a feed that is due; None when it is not, or another poller has it.
 
-    Whatever the feed answers is written into its row. Raises only the database's errors.
+    Whatever the feed answers is written into its row, and so is a fault of ours. Raises only the database's
+    errors.
     """
     with engine.begin() as conn:
         feed = _lease(conn, feed_id, now)
@@ -103,11 +104,18 @@ def poll(
         return None
     try:
         news = _ask(fetcher, feed, parse)
-    except (FetchError, FeedError) as error:
         with engine.begin() as conn:
-            return _write_failure(conn, feed, error, now)
+            return _write_news(conn, settings, feed, news, now)
+    except (FetchError, FeedError) as error:
+        failure = error
+    except sa.exc.SQLAlchemyError:
+        raise
+    except Exception:
+        log.exception("feed broke its reading", feed=feed.id)
+        message = "Atlas itself had a problem with this feed; the log tells more."
+        failure = FeedError("internal_error", message)
     with engine.begin() as conn:
-        return _write_news(conn, settings, feed, news, now)
+        return _write_failure(conn, feed, failure, now)
 
 
 def _lease(conn: Connection, feed_id: int, now: dt.datetime) -> sa.Row[Any] | None:
@@ -136,6 +144,11 @@ def _ask(fetcher: Fetches, feed: sa.Row[Any], parse: Parse) -> _News:
 def _ask_page(fetcher: Fetches, page: Response, parse: Parse, error: FeedError) -> _News:
     """Ask the feeds that a web page names. Raises FeedError, the last one met."""
     for url in find_feeds(page.body, page.final_url)[:MAX_TRIED]:
+        try:
+            normalise(url)
+        except InvalidUrl as refused:
+            error = FeedError("invalid_url", f"The page names a feed that cannot be followed. {refused}")
+            continue
         response = fetcher.get(url, headers={"Accept": _ACCEPT})
         try:
             found = parse(response.body, response.content_type, response.final_url)
@@ -244,25 +257,29 @@ def _add(conn: Connection, feed_id: int, entries: Sequence[Entry], now: dt.datet
     for entry in reversed(entries):
         try:
             with conn.begin_nested():
-                _add_one(conn, feed_id, entry, now, correlation_id)
+                added += _add_one(conn, feed_id, entry, now, correlation_id)
         except InvalidUrl as error:
             log.info("entry without a usable address", feed=feed_id, reason=str(error))
         except sa.exc.DataError:
             log.exception("entry that the database refuses", feed=feed_id)
-        else:
-            added += 1
     return added
 
 
-def _add_one(conn: Connection, feed_id: int, entry: Entry, now: dt.datetime, correlation_id: str) -> None:
-    item = items.add(
-        conn,
-        entry.url or "",
-        now=now,
-        correlation_id=correlation_id,
-        lane=items.Lane.NORMAL,
-        feed_id=feed_id,
-        title=entry.title,
-    )
-    seen = {"feed_id": feed_id, "guid_sha256": _digest(entry), "item_id": item.id, "seen_at": now}
+def _add_one(conn: Connection, feed_id: int, entry: Entry, now: dt.datetime, correlation_id: str) -> bool:
+    """Note an entry; False when its address is here already: some feeds give new guids with every answer."""
+    url = entry.url or ""
+    known = items.find(conn, url)
+    item_id = known
+    if item_id is None:
+        item_id = items.add(
+            conn,
+            url,
+            now=now,
+            correlation_id=correlation_id,
+            lane=items.Lane.NORMAL,
+            feed_id=feed_id,
+            title=entry.title,
+        ).id
+    seen = {"feed_id": feed_id, "guid_sha256": _digest(entry), "item_id": item_id, "seen_at": now}
     conn.execute(insert(conn, feed_entries).values(seen).on_conflict_do_nothing())
+    return known is None
