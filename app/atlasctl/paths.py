@@ -42,8 +42,13 @@ class Paths(NamedTuple):
 
     @property
     def pip_cache(self) -> Path:
-        """Downloaded packages, so that the next release builds quickly."""
+        """Downloaded packages, so that the next release builds quickly; nothing here is executed."""
         return self.root / "var/cache/atlas/pip"
+
+    @property
+    def pip_tool(self) -> Path:
+        """The pip that installs into releases, one for each version of Python."""
+        return self.root / "opt/atlas/tool"
 
 
 def from_environment() -> Paths:

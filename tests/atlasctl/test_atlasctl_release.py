@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from atlasctl.files import is_locked, locked
 from atlasctl.release import build, deploy, store
 from atlasctl.settings import read_settings
 
+pytestmark = pytest.mark.slow
 API, WORKER = "atlas-api.service", "atlas-worker.service"
 DEAD = {"ActiveState": "inactive", "SubState": "dead"}
 FAILED = {"ActiveState": "failed", "SubState": "failed", "Result": "exit-code"}
@@ -29,8 +31,6 @@ FAILED = {"ActiveState": "failed", "SubState": "failed", "Result": "exit-code"}
 #: The app of these tests: it writes down how it was called, and fails where its settings say so.
 APP = """\
 import os, sys, json
-
-pytestmark = pytest.mark.slow
 seen = {"verb": sys.argv[1], "environment": dict(os.environ)}
 print(json.dumps(seen), file=open(os.environ["ATLAS_SEEN"], "a"))
 if os.environ.get("ATLAS_FAILS_AT") == sys.argv[1]:
@@ -46,6 +46,7 @@ cat >"$4/bin/python" <<'END'
 #!/bin/sh
 case "$2 $*" in
   "pip "*)
+    mkdir -p "$PIP_CACHE_DIR"
     echo "$@" >>"$PIP_CACHE_DIR/calls"
     if [ -e "$PIP_CACHE_DIR/fails at $5" ]; then
       echo ERROR: THESE PACKAGES DO NOT MATCH THE HASHES >&2
@@ -149,9 +150,10 @@ def test_the_first_release(place: Place) -> None:
     assert environment["ATLAS_LOG_LEVEL"] == 'de"bug'
     assert "ATLASCTL_ROOT" not in environment, "the app gets its own settings, not root's environment"
     pip = (place.machine.paths.pip_cache / "calls").read_text().splitlines()
-    python = current.resolve() / "venv/bin/python"
+    beside = place.root / "releases" / f"{release_id}.new"
+    python = beside / "venv/bin/python"
     pinned = "--require-hashes --no-deps --no-compile -r"
-    requirements = current.resolve() / "requirements.txt"
+    requirements = beside / "requirements.txt"
     assert pip == [
         f"-m pip --python {python} install --quiet {pinned} {requirements}",
         f"-m pip --python {python} check",
@@ -174,6 +176,98 @@ def test_the_same_source_again_changes_nothing(place: Place) -> None:
     calls = len(place.machine.calls())
     assert place.deploy() == {**first, "changed": False, "previous": first["release"], "actions": []}
     assert [line.split()[1] for line in place.machine.calls()[calls:]] == ["-c", "show"]
+
+
+def break_python(release: Path) -> None:
+    (release / "venv/bin/python").write_text("#!/bin/sh\necho broken >&2; exit 1\n")
+
+
+@pytest.mark.parametrize(
+    ("harm", "what"),
+    [
+        (lambda release: shutil.rmtree(release / "venv"), "venv ("),
+        (break_python, "venv (broken)"),
+        (lambda release: (release / "app/atlas/__init__.py").write_text("x"), "app/atlas/__init__.py"),
+        (lambda release: (release / "app/atlas/__main__.py").unlink(), "app/atlas/__main__.py"),
+        (lambda release: (release / "app/email.py").write_text(""), "app/email.py"),
+        (lambda release: (release / "app/link").symlink_to("/etc/passwd"), "the code ("),
+        (lambda release: (release / "requirements.txt").unlink(), "requirements.txt"),
+        (lambda release: (release / "bin/atlas").unlink(), "the code ("),
+    ],
+)
+def test_a_damaged_release_heals(place: Place, harm: Callable[[Path], object], what: str) -> None:
+    first = place.deploy()
+    release = place.root / "releases" / first["release"]
+    harm(release)
+    report = place.deploy()
+    rebuilt, *rest = report["actions"]
+    assert rebuilt.startswith(f"rebuilt: {what}")
+    assert rebuilt.endswith(" was damaged")
+    assert (report["changed"], rest) == (True, ["migrated", "switched", "restarted"])
+    assert len(place.machine.calls("systemctl restart")) == 2
+    assert [path.name for path in release.parent.iterdir()] == [first["release"]]
+    assert place.deploy()["changed"] is False
+
+
+def test_a_damaged_release_that_is_not_current_heals(place: Place) -> None:
+    first = place.deploy()["release"]
+    place.change("x = 1")
+    place.deploy()
+    (place.source / "app/atlas/new.py").unlink()
+    shutil.rmtree(place.root / "releases" / first / "venv")
+    report = place.deploy()
+    assert (report["release"], report["actions"][0][:14]) == (first, "rebuilt: venv ")
+
+
+def test_what_runs_keeps_its_files_until_the_new_ones_are_whole(place: Place) -> None:
+    release_id = place.deploy()["release"]
+    file = place.root / "releases" / release_id / "app/atlas/__init__.py"
+    file.write_text("tampered")
+    failure = place.machine.file("var/cache/atlas/pip/fails at install", "")
+    code, report, err = place.run("deploy")
+    assert (code, report["serving"], file.read_text()) == (1, None, "tampered")
+    assert err.endswith("What runs of it is left running; the next deploy builds it again.\n")
+    assert store.find(place.root, release_id) is None, "nothing goes back to it"
+    failure.unlink()
+    assert place.deploy()["actions"] == ["built", "migrated", "switched", "restarted"]
+    assert file.read_text() == ""
+    assert [path.name for path in (place.root / "releases").iterdir()] == [release_id]
+
+
+def test_a_healed_release_that_was_not_restarted_is_not_taken_for_in_order(place: Place) -> None:
+    release_id = place.deploy()["release"]
+    (place.root / "releases" / release_id / "app/atlas/__init__.py").write_text("tampered")
+    place.settings(ATLAS_FAILS_AT="check-config")
+    for _ in range(2):
+        assert place.run("deploy")[0] == 1
+    place.settings()
+    assert place.deploy()["actions"][-1] == "restarted"
+
+
+def test_a_healed_release_that_is_not_ready_is_not_exchanged_for_an_older_one(place: Place) -> None:
+    place.deploy()
+    place.change("x = 1")
+    second = place.deploy()["release"]
+    shutil.rmtree(place.root / "releases" / second / "venv")
+    place.site.answers["/ready"] = (503, "the database is away")
+    code, _, err = place.run("deploy")
+    assert (code, store.current_id(place.root)) == (1, second)
+    assert "This very release served before" in err
+
+
+def test_pip_is_made_once_and_again_when_it_does_not_run(place: Place) -> None:
+    place.deploy()
+    tool = place.root / "tool" / VERSION
+    assert [path.name for path in tool.parent.iterdir()] == [VERSION]
+    made = place.machine.calls("venv --clear")
+    assert made == [f"python3-quick -m venv --clear {tool}.new"]
+    place.change("x = 1")
+    place.deploy()
+    assert place.machine.calls("venv --clear") == made
+    (tool / "bin/python").write_text("#!/bin/sh\nexit 1\n")
+    place.change("x = 2")
+    place.deploy()
+    assert place.machine.calls("venv --clear") == made * 2
 
 
 def test_an_id_is_the_source_and_the_python(place: Place) -> None:
@@ -599,6 +693,12 @@ def test_a_real_virtual_environment_with_a_real_package(place: Place) -> None:
     assert answer == "42"
     assert Path(compiled).is_file(), "packages are compiled too"
     assert not list(release.glob("venv/lib/*/site-packages/pip")), "nothing installs into a finished release"
+    for path in [release / "venv/pyvenv.cfg", *(release / "venv/bin").glob("[!p]*")]:
+        assert f"{release_id}.new" not in path.read_text(), path
+    assert place.deploy(f"--python={sys.executable}")["changed"] is False
+    (release / "venv/bin/python").unlink()
+    assert place.deploy(f"--python={sys.executable}")["actions"][0].startswith("rebuilt: venv (")
+    assert subprocess.run(command, env=environment, cwd="/", check=False).returncode == 0
     place.change(f"--no-index\n--find-links {place.machine.root}\n{pinned[:-5]}0000\n", "requirements.txt")
     code, report, err = place.run("deploy", f"--python={sys.executable}")
     assert (code, report["serving"]) == (1, release_id)

@@ -62,28 +62,69 @@ def _files(source: Path) -> list[tuple[str, Path]]:
     return sorted(found.items())
 
 
+def damage(release: Path, blueprint: Blueprint) -> str:
+    """Return which part of a finished release is not what was built, empty when it is whole."""
+    try:
+        there, wanted = dict(_files(release)), dict(blueprint.files)
+        for name in sorted(there.keys() | wanted.keys()):
+            if name not in there or name not in wanted or not _same(there[name], wanted[name]):
+                return name
+        if (release / "bin/atlas").read_text(encoding="utf-8") != _launcher(release):
+            return "bin/atlas"
+    except (Trouble, OSError, ValueError) as error:
+        return f"the code ({error})"
+    said = run([str(release / "venv/bin/python"), "-P", "-c", "import atlas"], timeout=20, cwd=Path("/"))
+    return f"venv ({said.words})" if said.code != 0 else ""
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and one.read_bytes() == other.read_bytes()
+
+
+def _launcher(release: Path) -> str:
+    return LAUNCHER.format(python=release / "venv/bin/python")
+
+
 def build(paths: Paths, root: Path, blueprint: Blueprint) -> None:
-    """Build releases/ID; what an interrupted build left there goes first.
+    """Build releases/ID beside what may be there, damaged or half built, then put it in its place.
 
     Raises Trouble with the builder's own words; without FINISHED the directory is built again next time.
     """
     target = root / "releases" / blueprint.id
+    beside, old = (target.with_name(f"{blueprint.id}.{end}") for end in ("new", "old"))
+    (target / "FINISHED").unlink(missing_ok=True)
     _need_space(root)
     os.umask(0o022)  # everybody may read a release, only root may change it
-    if target.exists():
-        shutil.rmtree(target)
-    target.mkdir(parents=True)
+    for rubble in (beside, old):
+        if rubble.exists():
+            shutil.rmtree(rubble)
     for name, path in blueprint.files:
-        copy = target / name
+        copy = beside / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-    _install(paths, target, blueprint)
-    site = target / "venv/lib" / f"python{blueprint.version}" / "site-packages"
+    _install(paths, beside, blueprint)
+    site = beside / "venv/lib" / f"python{blueprint.version}" / "site-packages"
     (site / "atlas.pth").write_text("../../../../app\n", encoding="utf-8")
-    write(target / "bin/atlas", LAUNCHER.format(python=target / "venv/bin/python"), mode=0o755)
-    _compile(target, site)
+    write(beside / "bin/atlas", _launcher(target), mode=0o755)
+    _compile(beside, site)
+    _say_where(beside, target)
+    if target.exists():  # it may be running: until here it could read its files
+        if (target / "SERVED").is_file():
+            shutil.copyfile(target / "SERVED", beside / "SERVED")
+        target.rename(old)
+    beside.rename(target)
     os.sync()  # the marker must not outlive the files it speaks for
     write_json(target / "FINISHED", {"id": blueprint.id, "at": exact_now(), "python": blueprint.version})
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _say_where(beside: Path, target: Path) -> None:
+    """Let the scripts of a virtual environment name the place it will stand in."""
+    for path in [beside / "venv/pyvenv.cfg", *(beside / "venv/bin").iterdir()]:
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes()
+            path.write_bytes(content.replace(bytes(beside), bytes(target)))
 
 
 def _need_space(root: Path) -> None:
@@ -107,21 +148,34 @@ def _install(paths: Paths, target: Path, blueprint: Blueprint) -> None:
         "PIP_NO_INPUT": "1",
         "PIP_ROOT_USER_ACTION": "ignore",
     }
-    tool = paths.pip_cache / f"tool-{blueprint.version}"
+    tool = paths.pip_tool / blueprint.version
+    _ensure_pip(tool, blueprint.python, environment)
     pip = [str(tool / "bin/python"), "-m", "pip", "--python", str(target / "venv/bin/python")]
-    venv = [blueprint.python, "-m", "venv"]
+    venv = [blueprint.python, "-m", "venv", "--without-pip", str(target / "venv")]
     pinned = ["--require-hashes", "--no-deps", "--no-compile", "-r", str(target / "requirements.txt")]
     steps = {
-        "a virtual environment could not be made": [*venv, "--without-pip", str(target / "venv")],
+        "a virtual environment could not be made": venv,
         "the packages could not be installed": [*pip, "install", "--quiet", *pinned],
         "the packages do not fit together": [*pip, "check"],
     }
-    if run([*pip[:3], "--version"], timeout=INSTALL_SECONDS, env=environment).code != 0:
-        steps = {"pip could not be installed": [*venv, "--clear", str(tool)]} | steps
     for complaint, command in steps.items():
         result = run(command, timeout=INSTALL_SECONDS, env=environment)
         if result.code != 0:
             raise Trouble(f"{complaint}:\n{_tail(result)}")
+
+
+def _ensure_pip(tool: Path, python: str, environment: dict[str, str]) -> None:
+    """Make the pip that installs into releases, unless it is there and runs; it is whole or not there."""
+    command = [str(tool / "bin/python"), "-m", "pip", "--version"]
+    if run(command, timeout=INSTALL_SECONDS, env=environment).code == 0:
+        return
+    beside = tool.with_name(f"{tool.name}.new")
+    result = run([python, "-m", "venv", "--clear", str(beside)], timeout=INSTALL_SECONDS, env=environment)
+    if result.code != 0:
+        raise Trouble(f"pip could not be installed:\n{_tail(result)}")
+    if tool.exists():
+        shutil.rmtree(tool)
+    beside.rename(tool)
 
 
 def _compile(target: Path, site: Path) -> None:

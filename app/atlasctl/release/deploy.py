@@ -10,7 +10,7 @@ from atlasctl import systemd
 from atlasctl.files import write_json
 from atlasctl.paths import Paths
 from atlasctl.release import store
-from atlasctl.release.build import build, identify
+from atlasctl.release.build import build, damage, identify
 from atlasctl.run import run
 from atlasctl.settings import read_settings
 from atlasctl.trouble import Trouble
@@ -60,23 +60,29 @@ def deploy(plan: Plan, source: Path, python: str) -> dict[str, Any]:
     release_id = blueprint.id
     before = store.current_id(plan.root)
     built = store.find(plan.root, release_id)
+    damaged = damage(built.path, blueprint) if built else ""
     again = built is not None and built.served_at != "" and before == release_id
     back = built if again else store.previous(plan.root, release_id)
     report: dict[str, Any] = {"changed": True, "release": release_id, "previous": before, "actions": []}
-    if before == release_id and built and _serves(plan):
+    if before == release_id and built and not damaged and _serves(plan):
         if not built.served_at:
             _mark_served(plan.root, release_id)
         return report | {"changed": False}
     try:
-        if built is None:
+        if built is None or damaged:
             _say(f"building {release_id}: the first one takes a minute or two")
             build(plan.paths, plan.root, blueprint)
-            report["actions"].append("built")
+            report["actions"].append(f"rebuilt: {damaged} was damaged" if damaged else "built")
         moved = _prepare(plan, release_id, back)
         report["actions"].append("migrated")
     except (Trouble, OSError) as error:
+        ending = "No release is in place."
+        if before == release_id and (built is None or damaged):
+            # What runs was not started from what is there now: the next deploy must not find it in order.
+            (plan.root / "releases" / release_id / "FINISHED").unlink(missing_ok=True)
+            ending = "What runs of it is left running; the next deploy builds it again."
         stays = before if before and store.find(plan.root, before) else None
-        ending = f"Release {stays} goes on as before." if stays else "No release is in place."
+        ending = f"Release {stays} goes on as before." if stays else ending
         report |= {"failed": True, "reason": str(error), "serving": stays}
         raise DeployError(f"Release {release_id} was not put in place: {error}\n{ending}", report) from None
     _switch_or_go_back(plan, release_id, back, report, moved)

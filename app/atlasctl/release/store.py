@@ -4,6 +4,7 @@
 /opt/atlas/releases/ID/venv/       its own packages
 /opt/atlas/releases/ID/bin/atlas   the command
 /opt/atlas/releases/ID/FINISHED    written last: without it the directory is rubble and is built again
+/opt/atlas/releases/ID.new, .old   a build on its way in, a damaged release on its way out
 /opt/atlas/releases/ID/SERVED      written when the release became ready: only such a one is rolled back to
 /opt/atlas/current                 -> releases/ID
 """
