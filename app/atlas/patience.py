@@ -24,9 +24,17 @@ def is_outage(error: BaseException) -> bool:
     """Tell whether the database could not be reached or could not take a write now; later it may."""
     if isinstance(error, sa.exc.DBAPIError) and "no such table" in str(error.orig):
         return False  # SQLite's word for a database that was never migrated
+    if _is_too_much(error):
+        return False
     if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError):
         return True
     return isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+
+
+def _is_too_much(error: BaseException) -> bool:
+    """Tell whether PostgreSQL is there and refused this statement: it took too long, or exceeds a limit."""
+    state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    return state == "57014" or state.startswith("54")
 
 
 class Patience:

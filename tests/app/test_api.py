@@ -1,7 +1,9 @@
 """The API as programs meet it, on both databases."""
 
 import asyncio
+import contextlib
 import re
+import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
@@ -543,3 +545,22 @@ def test_a_real_server_that_stops_and_comes_back(own_server: Any, clock: Clock) 
         assert client.get("/api/items").json()["items"][0]["stage"] == 110
         assert client.post("/api/items", json=page).json()["stage"] == 599
         assert client.get("/ready").status_code == 200
+
+
+def test_a_database_that_is_locked_is_told_as_one_that_is_away(settings, clock, monkeypatch) -> None:
+    if settings.database_url:
+        pytest.skip("only SQLite has a lock on the whole")
+    monkeypatch.setattr("atlas.database.engine.SQLITE_BUSY_TIMEOUT", 50)
+    with visitor.visiting(settings, clock) as client:
+        visitor.use_token(client)
+        assert client.get("/api/items").status_code == 200
+        page = {"url": "https://example.org/locked"}
+        with contextlib.closing(
+            sqlite3.connect(settings.data_dir / "atlas.db", isolation_level=None)
+        ) as other:
+            other.execute("BEGIN IMMEDIATE")
+            refused = client.post("/api/items", json=page)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+            assert client.get("/api/items", headers={"Authorization": "Bearer atl_nobody"}).status_code == 401
+            other.execute("ROLLBACK")
+        assert client.post("/api/items", json=page).status_code == 202

@@ -221,7 +221,7 @@ def test_users_and_tokens(atlas, engine) -> None:
     plain = atlas("token", "create", "phone").out.strip()
     assert plain.startswith("atl_")
     with engine.begin() as conn:
-        assert accounts.check_token(conn, plain, utc_now())
+        accounts.touch_token(conn, accounts.check_token(conn, plain, utc_now()).token_id, utc_now())
     assert re.match(r"1  phone  \(owner, made [-\d]+, used [-\d]+\)\n", atlas("token", "list").out)
     assert plain not in atlas("token", "list", "--json").out
     assert atlas("token", "revoke", "1").status == 0

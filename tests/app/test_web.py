@@ -608,3 +608,8 @@ def test_colours_can_be_told_apart(plain_settings: Settings, scheme: str) -> Non
     for text, ground in pairs:
         lighter, darker = sorted((luminance(text), luminance(ground)), reverse=True)
         assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (text, ground)
+
+
+@pytest.mark.parametrize("path", ["/items/" + "9" * 5000, "/settings/sessions/%00/revoke"])
+def test_an_address_that_cannot_be_is_not_found(client, path) -> None:
+    assert client.get(path).status_code in {404, 405}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -171,6 +172,9 @@ def test_what_the_feed_called_it_stays_when_the_page_has_no_title(engine, make, 
         ).id
     make().run()
     assert item(engine, found)["title"] == "Feed's"
+    with read(engine) as conn:
+        assert conn.execute(sa.select(contents.c.title)).scalar() == "Feed's"
+        assert search(conn, "Feed's")[0] == 1
 
 
 def test_many_items_by_many_threads_each_once(engine, make, web) -> None:
@@ -650,6 +654,8 @@ def test_a_mistake_is_no_outage() -> None:
     missing = sa.exc.OperationalError("SELECT", {}, Exception("no such table: items"))
     assert not patience.is_outage(missing)
     assert patience.is_outage(sa.exc.OperationalError("SELECT", {}, Exception("database is locked")))
+    too_slow = sa.exc.OperationalError("UPDATE", {}, psycopg.errors.QueryCanceled("statement timeout"))
+    assert not patience.is_outage(too_slow)
 
 
 def test_hosts_rest_between_two_fetches(engine, make, web) -> None:

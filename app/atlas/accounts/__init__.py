@@ -16,13 +16,22 @@ from atlas.accounts.sessions import (
     session,
     touch,
 )
-from atlas.accounts.tokens import TokenRow, check_token, create_token, list_tokens, revoke_token
+from atlas.accounts.tokens import (
+    TokenRow,
+    TokenUse,
+    check_token,
+    create_token,
+    list_tokens,
+    revoke_token,
+    touch_token,
+)
 from atlas.accounts.users import User, ensure_owner, find_user, has_users, set_password
 
 __all__ = [
     "Session",
     "SessionRow",
     "TokenRow",
+    "TokenUse",
     "TooManyAttempts",
     "User",
     "audit",
@@ -42,4 +51,5 @@ __all__ = [
     "session",
     "set_password",
     "touch",
+    "touch_token",
 ]

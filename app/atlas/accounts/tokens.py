@@ -40,8 +40,17 @@ def create_token(conn: Connection, user: User, name: str, now: dt.datetime) -> s
     return plain
 
 
-def check_token(conn: Connection, plain: str, now: dt.datetime) -> User | None:
-    """Return whose token this is, None when it is nobody's; now and then note that it was used."""
+@dataclass(frozen=True, slots=True)
+class TokenUse:
+    """A good token: whose it is, and whether it is time to note that it is used (see `touch_token`)."""
+
+    token_id: int
+    user: User
+    is_due: bool
+
+
+def check_token(conn: Connection, plain: str, now: dt.datetime) -> TokenUse | None:
+    """Return whose token this is, None when it is nobody's. Only reads."""
     if not plain.startswith(PREFIX):
         return None
     found = conn.execute(
@@ -51,9 +60,13 @@ def check_token(conn: Connection, plain: str, now: dt.datetime) -> User | None:
     ).one_or_none()
     if found is None:
         return None
-    if found.used_at is None or now - found.used_at >= USED_AFTER:
-        conn.execute(tokens.update().where(tokens.c.id == found.id).values(used_at=now))
-    return User(found.user_id, found.name)
+    is_due = found.used_at is None or now - found.used_at >= USED_AFTER
+    return TokenUse(found.id, User(found.user_id, found.name), is_due)
+
+
+def touch_token(conn: Connection, token_id: int, now: dt.datetime) -> None:
+    """Note that a token is used."""
+    conn.execute(tokens.update().where(tokens.c.id == token_id).values(used_at=now))
 
 
 def list_tokens(conn: Connection) -> list[TokenRow]:

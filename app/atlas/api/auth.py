@@ -77,9 +77,15 @@ class Tokens:
         self._known = {}
 
     def _look_up(self, plain: str, now: datetime) -> Principal | None:
-        with self._engine.begin() as conn:
-            user = accounts.check_token(conn, plain, now)
-        return Principal(user.id, user.name, "token") if user else None
+        # Anybody may ask whether a token is good, so asking takes no write lock.
+        with read(self._engine) as conn:
+            found = accounts.check_token(conn, plain, now)
+        if found is None:
+            return None
+        if found.is_due:
+            with self._engine.begin() as conn:
+                accounts.touch_token(conn, found.token_id, now)
+        return Principal(found.user.id, found.user.name, "token")
 
 
 class Gate:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from atlas.api.errors import documented
@@ -50,15 +50,13 @@ class Feeds(BaseModel):
 
 
 @router.post("", status_code=201, response_model=Feed, responses=documented(401, 403, 413, 422, 503))
-def follow(request: Request, new: NewFeed, response: Response) -> dict[str, Any]:
+def follow(request: Request, new: NewFeed) -> dict[str, Any]:
     """Follow a feed: it is read within minutes, then again and again. One followed already stays as it is."""
     parts = state(request)
     with parts.engine.begin() as conn:
-        feed = subscriptions.subscribe(
+        return subscriptions.subscribe(
             conn, new.url, now=parts.clock(), interval_seconds=parts.settings.feed_interval_seconds
         )
-    response.headers["Location"] = f"/api/feeds/{feed['id']}"
-    return feed
 
 
 @router.get("", response_model=Feeds, responses=documented(401, 503))

@@ -65,14 +65,15 @@ class Saver:
                     _settle(future, outcome)
         finally:
             self._task = None
-            for _, future in batch:
+            for _, future in [*batch, *self._waiting]:
                 future.cancel()  # only what was left unsettled when this task itself was cancelled
+            self._waiting = []
 
     def _commit(self, news: Sequence[New]) -> list[Added | Exception]:
         """Add all in one transaction; if that fails, each in its own, so that one cannot take others down."""
         try:
             return self._commit_together(news)
-        except sa.exc.SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, each request gets its own answer
             if len(news) == 1:
                 return [error]
         return [outcome for new in news for outcome in self._commit([new])]

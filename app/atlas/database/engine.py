@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -80,9 +79,9 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
 def _begin_sqlite(conn: Connection) -> None:
     """Take the write lock at once: a reader that turns writer midway could only fail."""
     reading = bool(conn.get_execution_options().get("atlas_read"))
-    connection: Any = conn.connection.dbapi_connection
-    connection.execute(f"PRAGMA query_only = {int(reading)}")
-    connection.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
+    # By way of SQLAlchemy, so that a lock that is not to be had is an OperationalError as any other.
+    conn.exec_driver_sql(f"PRAGMA query_only = {int(reading)}")
+    conn.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def _postgresql(url: sa.URL) -> Engine:

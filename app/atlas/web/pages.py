@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -26,8 +27,24 @@ from atlas.web.words import STATES, find_url
 
 router = APIRouter(include_in_schema=False)
 
+
+class _RowId(Convertor[int]):
+    """The number of a row: unlike Starlette's own `int`, never too long to be one."""
+
+    regex = "[0-9]{1,18}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("row", _RowId())
+
 LIST_LIMIT = 40
 SEARCH_LIMIT = 20
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def page(
@@ -73,7 +90,7 @@ def library(request: Request) -> Response:
     )
 
 
-@router.get("/items/{item_id:int}")
+@router.get("/items/{item_id:row}")
 def item(request: Request, item_id: int) -> Response:
     """Show an item: the article, or how far it has come, or why it has not."""
     with read(state(request).engine) as conn:
@@ -86,7 +103,7 @@ def item(request: Request, item_id: int) -> Response:
     )
 
 
-@router.post("/items/{item_id:int}/read")
+@router.post("/items/{item_id:row}/read")
 def mark_read(request: Request, item_id: int, form: Form) -> Response:
     """Note that an item was read; on to the library."""
     read_now = form.get("read") == "1"
@@ -97,7 +114,7 @@ def mark_read(request: Request, item_id: int, form: Form) -> Response:
     return see("/" if read_now else f"/items/{item_id}")
 
 
-@router.post("/items/{item_id:int}/retry")
+@router.post("/items/{item_id:row}/retry")
 async def retry(request: Request, item_id: int, form: Form) -> Response:  # noqa: ARG001 - the form is its proof
     """Queue an item that had failed for good once more."""
     found = await run_in_threadpool(_get, request, item_id)
@@ -178,7 +195,7 @@ def create_token(request: Request, form: Form) -> Response:
     return _settings(request, new_token=plain, new_token_name=name)
 
 
-@router.post("/settings/tokens/{token_id:int}/revoke")
+@router.post("/settings/tokens/{token_id:row}/revoke")
 def revoke_token(request: Request, token_id: int, form: Form) -> Response:  # noqa: ARG001
     """Make a token worthless, at once."""
     parts = state(request)
@@ -192,6 +209,8 @@ def revoke_token(request: Request, token_id: int, form: Form) -> Response:  # no
 def end_session(request: Request, key: str, form: Form) -> Response:  # noqa: ARG001
     """Log a browser out from afar."""
     parts, who = state(request), principal(request)
+    if not _SHA256.fullmatch(key):
+        raise Problem(404, "not_found", "There is no such session.")
     with parts.engine.begin() as conn:
         accounts.end_session(conn, who.user_id, key, parts.clock(), actor=who.name)
     return see("/settings#sessions")
