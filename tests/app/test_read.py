@@ -199,6 +199,20 @@ def test_pages_without_measure_are_refused(markup: str) -> None:
     assert refusal(markup.encode()).code == "too_complex"
 
 
+@pytest.mark.parametrize(
+    ("raw", "content_type"),
+    [
+        (f"<p>{PROSE * 100}</p>" * 310, "text/html"),
+        (f"{PROSE * 100}\n\n" * 310, "text/plain"),
+        (f'<p><a href="https://e.example/{"x" * 1900}">x</a> {PROSE * 2}</p>' * 3300, "text/html"),
+    ],
+    ids=["page", "plain text", "markup"],
+)
+def test_a_text_too_long_to_keep_is_refused(raw: str, content_type: str) -> None:
+    error = refusal(raw.encode(), content_type)
+    assert (error.code, "too long" in error.message) == ("too_complex", True)
+
+
 def test_fonts_that_are_never_closed_do_not_hide_the_text() -> None:
     markup = "<body>" + "".join(f"<p><font size=2><b><i>{PROSE}" for _ in range(900))
     assert read_page(markup.encode(), "text/html", URL).word_count == 900 * 13

@@ -110,6 +110,12 @@ def test_an_encoding_that_could_smuggle_markup_is_not_believed() -> None:
     assert "+ADw-" in decode(b"<p>+ADw-script+AD4-", "text/html; charset=utf-7")
 
 
+@pytest.mark.parametrize("label", ["idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"])
+def test_encodings_of_python_s_own_are_not_believed(label: str) -> None:
+    raw = page(GERMAN * 4 + r"\x3cb\u003e", "cp1252", declared(label))
+    assert GERMAN + r"\x3cb\u003e" in decode(raw, f"text/html; charset={label}")
+
+
 def test_a_hostile_page_cannot_make_guessing_slow() -> None:
     decode(b"<script" * 200_000 + b"\xe9" * 100, None)
 

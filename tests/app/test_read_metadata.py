@@ -170,6 +170,7 @@ def test_a_byline_is_a_name(head: str, body: str, byline: str | None) -> None:
         ('<html lang=""><head><meta property="og:locale" content="pt_BR">', "pt-BR"),
         ('<html lang="zh-Hant-TW">', "zh-Hant-TW"),
         ('<html lang="{{ lang }}">', None),
+        (f'<html lang="en{"-abcdefgh" * 100_000}">', None),
         ("<html>", None),
     ],
 )

@@ -44,6 +44,8 @@ _WEB_LABELS = {
     "logical": "iso8859-8",
     "visual": "iso8859-8",
 }
+#: Python's own: they could smuggle markup in, or break whatever errors they are told to bear.
+_NOT_OF_THE_WEB = {"utf-7", "idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"}
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _HTTP_CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([\w.:+-]+)""", re.IGNORECASE)
 _META_CHARSET = re.compile(
@@ -116,7 +118,7 @@ def _codec(label: str) -> str | None:
         info = codecs.lookup(label)
     except LookupError:
         return None
-    if not info._is_text_encoding or info.name == "utf-7":
+    if not info._is_text_encoding or info.name in _NOT_OF_THE_WEB:
         return None
     return _WEB_CODECS.get(info.name, info.name)
 

@@ -47,7 +47,7 @@ _ARTICLES = re.compile(
     r"(?:https?://schema\.org/)?(?:\w*Article|\w*BlogPosting|SocialMediaPosting|DiscussionForumPosting|"
     r"Report|Review|Recipe|HowTo|PodcastEpisode|APIReference)$"
 )
-_LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{2,8})*$", re.IGNORECASE)
+_LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{2,8}){0,4}$", re.IGNORECASE)
 _BYLINE_HINT = re.compile(r"byline|author(?!i)|writtenby", re.IGNORECASE)
 #: No longer than names are, and without dates.
 _A_NAME = re.compile(r"(?=.*[^\W\d_]{2})(?:[^\W\d]+[\W]+){0,8}[^\W\d]*$")

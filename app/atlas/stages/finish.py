@@ -33,7 +33,8 @@ def finish(ctx: Context, leased: Leased, page: Page) -> Stage:
         if not items.advance(conn, leased, steps, now=now, due=None, fields=fields):
             raise LeaseLost
         if original is None:
-            items.write_content(conn, leased.id, title=page.title, text=page.text, html=page.html)
+            title = page.title or _own_title(conn, leased.id)
+            items.write_content(conn, leased.id, title=title, text=page.text, html=page.html)
         return steps[-1].stage
 
     return ctx.write(write)
@@ -55,6 +56,11 @@ def _same_text(conn: Connection, digest: str, item_id: int) -> int | None:
     same = (items_table.c.text_sha256 == digest) & items_table.c.stage.in_(DONE)
     query = sa.select(sa.func.min(items_table.c.id)).where(same, items_table.c.id != item_id)
     return conn.execute(query).scalar()
+
+
+def _own_title(conn: Connection, item_id: int) -> str:
+    """Return what the feed or the user called the item."""
+    return conn.execute(sa.select(items_table.c.title).where(items_table.c.id == item_id)).scalar() or ""
 
 
 def _read_steps(page: Page) -> list[Step]:

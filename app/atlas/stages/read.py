@@ -15,6 +15,9 @@ from atlas.stages.sanitise import sanitise, to_html
 from atlas.stages.validate import check_extract, check_plain, kind_of
 
 _LONGEST_TITLE = 120
+#: Characters; most novels have less than a million.
+_LONGEST_TEXT = 2_000_000
+_LONGEST_HTML = 6_000_000
 
 
 def read_page(raw: bytes, content_type: str | None, url: str) -> Page:
@@ -25,14 +28,19 @@ def read_page(raw: bytes, content_type: str | None, url: str) -> Page:
     kind = kind_of(raw, content_type)
     text = decode(raw, content_type)
     try:
-        return _read_plain(text, url) if kind == "plain" else _read_html(text, url)
+        page = _read_plain(text, url) if kind == "plain" else _read_html(text, url)
     except RecursionError:
         raise PageError("too_complex", "The page is too deeply nested to read.") from None
+    if len(page.html) > _LONGEST_HTML:
+        raise _too_long()
+    return page
 
 
 def _read_html(markup: str, url: str) -> Page:
     found = extract(markup, url)
     metadata = found.metadata
+    if len(found.text) > _LONGEST_TEXT:
+        raise _too_long()
     check_extract(found, page=lambda: parse_html(markup))
     if metadata.direction == "rtl":
         found.article.set("dir", "rtl")
@@ -52,6 +60,8 @@ def _read_html(markup: str, url: str) -> Page:
 
 def _read_plain(text: str, url: str) -> Page:
     text = printable(text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    if len(text) > _LONGEST_TEXT:
+        raise _too_long()
     words = count_words(text)
     check_plain(words)
     paragraphs = [part for part in re.split(r"\n[ \t]*\n", text) if part.strip()]
@@ -69,6 +79,10 @@ def _read_plain(text: str, url: str) -> Page:
         word_count=words,
         image=None,
     )
+
+
+def _too_long() -> PageError:
+    return PageError("too_complex", "The page is too long to keep: it is as long as several books.")
 
 
 def _paragraph(text: str) -> str:
