@@ -1,7 +1,9 @@
 """What a feed says comes out the same, whichever of the formats and faults it has."""
 
 import datetime as dt
+import json
 import pickle
+import re
 import time
 from pathlib import Path
 
@@ -252,6 +254,21 @@ def test_one_guid_for_all_is_told_apart_by_address() -> None:
 )
 def test_titles_are_plain_text(title: str, plain: str) -> None:
     assert first(f"<title>{title}</title>").title == plain
+
+
+def test_titles_and_bylines_cannot_steer_a_terminal() -> None:
+    evil = "a\x1b]0;b\x07\x9b31mc\x7f\u0085d \u2014 \U0001f469\u200d\U0001f680"
+    twice = evil.encode().decode("latin-1")
+    feed = {"version": "https://jsonfeed.org/version/1", "title": evil}
+    feed["items"] = [{"id": title, "title": title, "author": {"name": evil}} for title in (evil, twice)]
+
+    found = parse(json.dumps(feed).encode(), "application/feed+json", "https://e.example/")
+
+    texts = [found.title, *(entry.title for entry in found.entries), found.entries[0].byline]
+    for text in texts:
+        assert text is not None
+        assert not re.search("[\x00-\x1f\x7f-\x9f]", text)
+        assert text.startswith("a]0;b")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _C1 = re.compile("[\x80-\x9f]")
+#: What steers a terminal and no database takes; blanks of all kinds are seen to by `split`.
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
 _WINDOWS = {code: bytes([code]).decode("cp1252", "replace") for code in range(0x80, 0xA0)}
 _NAME_AND_ADDRESS = re.compile(r"\S+@\S+ \((?P<after>.+)\)|(?P<before>.+) [(<]\S+@\S+[)>]")
 
@@ -147,7 +149,7 @@ def _plain(text: str) -> str | None:
     text = _TAG.sub("", _repaired(text))
     if "&" in text:
         text = _TAG.sub("", html.unescape(text))
-    return " ".join(text.split())[:_MAX_TITLE_CHARS] or None
+    return " ".join(_CONTROL.sub("", text).split())[:_MAX_TITLE_CHARS] or None
 
 
 def _byline(author: str) -> str | None:
