@@ -107,6 +107,7 @@ def admit(container_engine: engine.Engine, machine: Machine) -> None:
         sys.exit(f"{machine.name} runs, but does not answer on SSH port {port}.")
 
 
+# Ubuntu starts sshd by a socket, Debian by its service.
 ADMIT = """
 if [ "{user}" != root ] && ! id -u {user} >/dev/null 2>&1; then
     useradd --create-home --shell /bin/bash {user}
@@ -117,6 +118,10 @@ install -d -m 0700 -o {user} -g {user} "$home/.ssh"
 cat > "$home/.ssh/authorized_keys"
 chown {user}:{user} "$home/.ssh/authorized_keys"
 chmod 0600 "$home/.ssh/authorized_keys"
+systemctl --quiet is-active ssh.socket ssh.service >/dev/null || {{
+    systemctl --quiet unmask ssh.service
+    systemctl --quiet enable --now ssh.service
+}}
 """
 
 CONFIG = """\
