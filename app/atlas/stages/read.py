@@ -15,9 +15,9 @@ from atlas.stages.sanitise import sanitise, to_html
 from atlas.stages.validate import check_extract, check_plain, kind_of
 
 _LONGEST_TITLE = 120
-#: Characters; most novels have less than a million.
-_LONGEST_TEXT = 2_000_000
-_LONGEST_HTML = 6_000_000
+#: Characters; War and Peace has three million.
+_LONGEST_TEXT = 5_000_000
+_LONGEST_HTML = 15_000_000
 
 
 def read_page(raw: bytes, content_type: str | None, url: str) -> Page:
