@@ -8,11 +8,14 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# A program started in the background ignores Ctrl-C, and so do its children; here it is asked to listen.
 INTERRUPTED = """
+import signal
 import sys
 from pathlib import Path
 sys.path.insert(0, {scripts!r})
 import test
+signal.signal(signal.SIGINT, signal.default_int_handler)
 test.engine.ROOT = Path({here!r})
 test.LOGS = Path({here!r})
 test._install = lambda **_: None
