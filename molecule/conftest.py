@@ -37,7 +37,7 @@ BIRDS = (
     "dipper",
 )
 # Without what Ansible says of itself.
-JOURNAL = "sudo -n journalctl --no-pager --lines=500 | grep -Ev ' (ansible-|sudo|sshd)[^ ]*\\[' | tail -n 60"
+JOURNAL = "journalctl --no-pager --lines=500 | grep -Ev ' (ansible-|sudo|sshd)[^ ]*\\[' | tail -n 60"
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,15 @@ def _extra(directory: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def port():
+def container(scenario_directory):
+    """Name the container that is the machine."""
+    return (scenario_directory / "ssh" / "name").read_text()
+
+
+@pytest.fixture(scope="session")
+def port(container):
     """Map a port of the machine to the one it is published at on 127.0.0.1."""
-    return machine.published(engine.require(), f"atlas-test-{SCENARIO}").__getitem__
+    return machine.published(engine.require(), container).__getitem__
 
 
 @pytest.fixture(scope="session")
@@ -188,10 +194,11 @@ def birds(pages, tmp_path_factory):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
+def pytest_runtest_makereport():
     """Print the machine's journal where a test failed: that is where the reason stands."""
     report = yield
-    if report.failed and "host" in item.funcargs:
-        journal = item.funcargs["host"].run(JOURNAL)
-        report.sections.append(("the machine's journal", journal.stdout))
+    if report.failed:
+        name = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "ssh", "name").read_text()
+        journal = engine.require().run("exec", name, "sh", "-c", JOURNAL, check=False)
+        report.sections.append(("the machine's journal", journal))
     return report
