@@ -432,6 +432,7 @@ def test_head_is_get_without_a_body(client: TestClient) -> None:
     assert answer.headers["content-length"] == client.get("/api/items").headers["content-length"]
 
 
+@pytest.mark.slow
 def test_what_breaks_inside_is_not_told_outside(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("secret detail")
@@ -527,6 +528,7 @@ def test_problems_are_what_they_say() -> None:
     assert (str(problem), problem.headers) == ("It is here.", {"X": "y"})
 
 
+@pytest.mark.slow
 def test_a_real_server_that_stops_and_comes_back(own_server: Any, clock: Clock) -> None:
     server, settings = own_server
     with visitor.visiting(settings, clock) as client:

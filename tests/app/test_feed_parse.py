@@ -436,6 +436,7 @@ def test_a_page_without_feeds(raw: bytes) -> None:
     assert all(url.startswith("https://") for url in found)
 
 
+@pytest.mark.slow
 def test_a_parser_process_reads_refuses_and_gives_up(plain_settings) -> None:
     settings = plain_settings.model_copy(update={"reader_timeout_seconds": 2})
     many = " ".join(f'a{number}="1"' for number in range(100_000))

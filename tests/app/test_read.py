@@ -199,6 +199,7 @@ def test_pages_without_measure_are_refused(markup: str) -> None:
     assert refusal(markup.encode()).code == "too_complex"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("raw", "content_type"),
     [
@@ -218,6 +219,7 @@ def test_fonts_that_are_never_closed_do_not_hide_the_text() -> None:
     assert read_page(markup.encode(), "text/html", URL).word_count == 900 * 13
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opening", ["<div>", "<a>", "<ul><li>", "<table><tr><td>", "<h1>", "<b>"])
 def test_what_nests_as_deep_as_the_parser_goes_is_read_or_refused(opening: str) -> None:
     markup = opening * (1900 // opening.count("<")) + f"<p>{PROSE * 20}"
@@ -228,6 +230,7 @@ def test_what_nests_as_deep_as_the_parser_goes_is_read_or_refused(opening: str) 
     assert "picnic" in outcome or outcome in {"too_complex", "not_an_article"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize(
     "markup",

@@ -13,6 +13,8 @@ import yaml
 
 from atlasctl.health.definitions import load
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if (path / "tree").is_dir())
 SECRETS = {"atlas_owner_password": "correct horse", "atlas_database_password": "battery-staple"}
