@@ -37,7 +37,7 @@ BIRDS = (
     "dipper",
 )
 # Without what Ansible says of itself.
-JOURNAL = "journalctl --no-pager --lines=500 | grep -Ev ' (ansible-|sudo|sshd)[^ ]*\\[' | tail -n 60"
+JOURNAL = "sudo -n journalctl --no-pager --lines=500 | grep -Ev ' (ansible-|sudo|sshd)[^ ]*\\[' | tail -n 60"
 
 
 @dataclass(frozen=True)
@@ -106,15 +106,9 @@ def _extra(directory: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def container(scenario_directory):
-    """Name the container that is the machine."""
-    return (scenario_directory / "ssh" / "name").read_text()
-
-
-@pytest.fixture(scope="session")
-def port(container):
+def port():
     """Map a port of the machine to the one it is published at on 127.0.0.1."""
-    return machine.published(engine.require(), container).__getitem__
+    return machine.published(engine.require(), f"atlas-test-{SCENARIO}").__getitem__
 
 
 @pytest.fixture(scope="session")
@@ -194,11 +188,10 @@ def birds(pages, tmp_path_factory):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport():
+def pytest_runtest_makereport(item):
     """Print the machine's journal where a test failed: that is where the reason stands."""
     report = yield
-    if report.failed:
-        name = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "ssh", "name").read_text()
-        journal = engine.require().run("exec", name, "sh", "-c", JOURNAL, check=False)
-        report.sections.append(("the machine's journal", journal))
+    if report.failed and "host" in item.funcargs:
+        journal = item.funcargs["host"].run(JOURNAL)
+        report.sections.append(("the machine's journal", journal.stdout))
     return report

@@ -6,7 +6,6 @@ Molecule's create and destroy playbooks call this file; `make up` uses its funct
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -99,7 +98,6 @@ def admit(container_engine: engine.Engine, machine: Machine) -> None:
         machine.name, ADMIT.format(user=machine.user), stdin=key.with_suffix(".pub").read_text()
     )
     host_key = container_engine.execute(machine.name, "cut -d ' ' -f 1,2 /etc/ssh/ssh_host_ed25519_key.pub")
-    (directory / "name").write_text(machine.name)
     (directory / "known_hosts").write_text(f"{machine.name} {host_key}\n")
     port = published(container_engine, machine.name)[22]
     (directory / "config").write_text(
@@ -191,9 +189,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     make = verbs.add_parser("create", help="start a machine")
     make.add_argument("name")
     make.add_argument("--suite", default=image.default_suite(), choices=image.SUITES)
-    make.add_argument(
-        "--ssh", type=Path, required=True, help="directory for its key, name, config and known_hosts"
-    )
+    make.add_argument("--ssh", type=Path, required=True, help="directory for its key, config and known_hosts")
     make.add_argument("--user", default="root", help="who logs in; anyone but root gets sudo")
     make.add_argument("--hostname", default="machine")
     make.add_argument("--publish", type=int, action="append", default=[], help="a port inside, besides 22")
@@ -207,16 +203,14 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one verb."""
     options = _parse(arguments)
     container_engine = engine.require()
-    # Tests of two copies of this repository may run at once.
-    name = f"{options.name}-{hashlib.sha256(str(engine.ROOT).encode()).hexdigest()[:6]}"
     if options.verb == "destroy":
-        destroy(container_engine, name)
+        destroy(container_engine, options.name)
         shutil.rmtree(options.ssh, ignore_errors=True)
         return
     ports = dict.fromkeys([22, *options.publish], 0)
     create(
         container_engine,
-        Machine(name, options.suite, options.ssh, options.user, options.hostname, ports),
+        Machine(options.name, options.suite, options.ssh, options.user, options.hostname, ports),
     )
 
 
