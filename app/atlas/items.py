@@ -19,9 +19,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from atlas import tags
 from atlas.database.dialect import MAX_ID, UtcDateTime, insert, insert_for, is_sqlite
 from atlas.database.engine import read
-from atlas.database.tables import contents, hosts, items, transitions
+from atlas.database.tables import contents, feeds, hosts, items, sightings, transitions
 from atlas.search import newest
 from atlas.stages.table import DONE, FETCHING, Stage
 from atlas.urls import InvalidUrl, normalise
@@ -35,6 +36,17 @@ WRITABLE = frozenset(
         "text_sha256", "original_sha256", "original_type", "final_url", "duplicate_of", "error", "attempts",
     }
 )  # fmt: skip
+
+#: What an item may begin with.
+ADDABLE = frozenset(
+    {
+        "byline", "site", "language", "excerpt", "image", "published_at", "original_sha256", "original_type",
+        "final_url", "read_at", "starred_at", "note", "media", "added_at",
+    }
+)  # fmt: skip
+
+#: Addresses of what has none on the web, such as notes and mails, begin so.
+INTERNAL = "atlas:"
 
 _PIECE = 500  # matches of a search looked at together in a filtered list
 
@@ -60,6 +72,16 @@ class New:
     lane: Lane = Lane.NORMAL
     feed_id: int | None = None
     title: str | None = None
+    #: How it came in: api, web, cli, client, feed, import, mail, file.
+    source: str = "api"
+    import_id: int | None = None
+    tags: tuple[str, ...] = ()
+    #: Further columns it begins with, of ADDABLE. With `original_sha256` there is nothing to fetch any more.
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    #: It waits at stage 20 until `admit` lets it into the queue.
+    waits: bool = False
+    #: The address is one of ours (it begins with INTERNAL), for what has none on the web.
+    internal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +142,22 @@ def add(
     *,
     now: dt.datetime,
     correlation_id: str,
-    kind: str = "article",
-    lane: Lane = Lane.NORMAL,
-    feed_id: int | None = None,
-    title: str | None = None,
+    **values: Any,  # noqa: ANN401 - the further fields of New
 ) -> Added:
-    """Queue `url` for fetching.
-
-    A URL that is here already is never touched: a row of stage 599 that points at it is added beside it. Only
-    one that had failed for good (777) is queued again itself. Raises InvalidUrl.
-    """
-    new = New(url, correlation_id, kind=kind, lane=lane, feed_id=feed_id, title=title)
-    return _add_row(conn, _row(new, now))
+    """Add one item: see `add_many`. Raises InvalidUrl."""
+    (added,) = add_many(conn, [New(url, correlation_id, **values)], now=now)
+    if isinstance(added, InvalidUrl):
+        raise added
+    return added
 
 
 def add_many(conn: Connection, news: Sequence[New], *, now: dt.datetime) -> list[Added | InvalidUrl]:
-    """Do what `add` does to each, in two statements for all that are new; InvalidUrl is returned in place."""
+    """Add items, in a few statements for all that are new; InvalidUrl is returned in place.
+
+    A URL that is here already is never touched: a row of stage 599 that points at it is added beside it, and
+    the item there learns where else it was seen. Only one that had failed for good (777) is queued again
+    itself.
+    """
     rows: list[dict[str, Any] | InvalidUrl] = []
     for new in news:
         try:
@@ -144,15 +166,17 @@ def add_many(conn: Connection, news: Sequence[New], *, now: dt.datetime) -> list
             rows.append(error)
     inserted = _insert_rows(conn, [row for row in rows if not isinstance(row, InvalidUrl)])
     outcomes: list[Added | InvalidUrl] = []
-    for row in rows:
+    tagged: dict[int, list[str]] = {}
+    for new, row in zip(news, rows, strict=True):
         if isinstance(row, InvalidUrl):
             outcomes.append(row)
             continue
         item_id = inserted.pop(row["url_key"], None)  # its second occurrence is a duplicate of the first
-        if item_id is None:
-            outcomes.append(_add_row(conn, row))
-        else:
-            outcomes.append(Added(item_id, row["url"], Stage.CONTENT_QUEUED, None))
+        added = _add_row(conn, row) if item_id is None else Added(item_id, row["url"], row["stage"], None)
+        outcomes.append(added)
+        if new.tags:
+            tagged.setdefault(added.duplicate_of or added.id, []).extend(new.tags)
+    tags.attach(conn, tagged)
     return outcomes
 
 
@@ -160,14 +184,17 @@ def _insert_rows(conn: Connection, rows: list[dict[str, Any]]) -> dict[str, int]
     """Add the rows whose address is not here yet; return their ids by their keys."""
     if not rows:
         return {}
-    found = conn.execute(_insert_new(conn.dialect.name), rows)
+    names = dict.fromkeys(name for row in rows for name in row)
+    found = conn.execute(
+        _insert_new(conn.dialect.name), [{name: row.get(name) for name in names} for row in rows]
+    )
     inserted = {key: item_id for item_id, key in found}
     by_key = {row["url_key"]: row for row in reversed(rows)}  # the first of several was inserted
     steps = [
         {
             "item_id": item_id,
-            "at": by_key[key]["added_at"],
-            "stage": Stage.CONTENT_QUEUED,
+            "at": by_key[key]["updated_at"],
+            "stage": by_key[key]["stage"],
             "reason": "Added",
             "correlation_id": by_key[key]["correlation_id"],
         }
@@ -179,30 +206,36 @@ def _insert_rows(conn: Connection, rows: list[dict[str, Any]]) -> dict[str, int]
 
 
 def _row(new: New, now: dt.datetime) -> dict[str, Any]:
-    clean, key, host = normalise(new.url)
+    if not new.fields.keys() <= ADDABLE:
+        raise ValueError(f"an item may not begin with {sorted(new.fields.keys() - ADDABLE)}")
+    clean, key, host = (new.url, new.url, "") if new.internal else normalise(new.url)
+    stage = Stage.ACQUISITION_COMPLETE if new.fields.get("original_sha256") else Stage.CONTENT_QUEUED
     return {
         "kind": new.kind,
         "url": clean,
         "url_key": key,
         "host": host,
-        "stage": Stage.CONTENT_QUEUED,
+        "stage": Stage.BATCH_RECEIVED if new.waits else stage,
         "lane": new.lane,
-        "due_at": now,
+        "due_at": None if new.waits else now,
         "feed_id": new.feed_id,
         "title": new.title,
+        "source": new.source,
+        "import_id": new.import_id,
         "correlation_id": new.correlation_id,
         "added_at": now,
         "updated_at": now,
+        **new.fields,
     }
 
 
 def _add_row(conn: Connection, row: dict[str, Any]) -> Added:
-    key, correlation_id, now = row["url_key"], row["correlation_id"], row["added_at"]
+    key, correlation_id, now = row["url_key"], row["correlation_id"], row["updated_at"]
     while True:
-        added = conn.execute(_insert_new(conn.dialect.name), row).scalar()
+        added = conn.execute(_insert_new(conn.dialect.name), row).first()
         if added is not None:
-            _record(conn, added, [Step(Stage.CONTENT_QUEUED, "Added")], correlation_id, now)
-            return Added(added, row["url"], Stage.CONTENT_QUEUED, None)
+            _record(conn, added.id, [Step(row["stage"], "Added")], correlation_id, now)
+            return Added(added.id, row["url"], row["stage"], None)
         found = conn.execute(
             sa.select(items.c.id, items.c.stage)
             .where(items.c.url_key == key, items.c.stage != Stage.DUPLICATE)
@@ -222,12 +255,19 @@ def _insert_new(dialect: str) -> sa.Insert:
     return new.returning(items.c.id, items.c.url_key)
 
 
+_RENEWED = (
+    "stage", "lane", "due_at", "correlation_id", "updated_at", "original_sha256", "original_type",
+    "final_url",
+)  # fmt: skip
+
+
 def _queue_again(conn: Connection, item_id: int, row: dict[str, Any]) -> Added:
-    renewed = {name: row[name] for name in ("stage", "lane", "due_at", "correlation_id", "updated_at")}
-    conn.execute(items.update().where(items.c.id == item_id).values(**renewed, attempts=0, error=None))
-    step = Step(Stage.CONTENT_QUEUED, "Added again after it had failed")
-    _record(conn, item_id, [step], row["correlation_id"], row["added_at"])
-    return Added(item_id, row["url"], Stage.CONTENT_QUEUED, None)
+    renewed = {name: row[name] for name in _RENEWED if name in row}
+    renewed |= {"attempts": 0, "error": None, "ignored_at": None}
+    conn.execute(items.update().where(items.c.id == item_id).values(renewed))
+    step = Step(row["stage"], "Added again after it had failed")
+    _record(conn, item_id, [step], row["correlation_id"], row["updated_at"])
+    return Added(item_id, row["url"], row["stage"], None)
 
 
 _INSERT_DUPLICATE = items.insert().returning(items.c.id)
@@ -237,8 +277,49 @@ def _add_duplicate(conn: Connection, row: dict[str, Any], original: int) -> Adde
     values = {**row, "stage": Stage.DUPLICATE, "due_at": None, "duplicate_of": original}
     added: int = conn.execute(_INSERT_DUPLICATE, values).scalar_one()
     step = Step(Stage.DUPLICATE, f"This address is item {original} already")
-    _record(conn, added, [step], row["correlation_id"], row["added_at"])
+    _record(conn, added, [step], row["correlation_id"], row["updated_at"])
+    note_sighting(conn, original, row, now=row["updated_at"])
     return Added(added, row["url"], Stage.DUPLICATE, original)
+
+
+def note_sighting(conn: Connection, item_id: int, where: Mapping[str, Any], *, now: dt.datetime) -> None:
+    """Let an item know where else it was seen: "also seen in". A second time in the same place is no news.
+
+    `where` has `source` and `url`, and may have `title`, `feed_id` and `import_id`.
+    """
+    feed_id, import_id = where.get("feed_id"), where.get("import_id")
+    key = f"{where['source']} {where['url']}"
+    key = f"feed:{feed_id}" if feed_id else f"import:{import_id}" if import_id else key
+    row = {name: where.get(name) for name in ("source", "url", "title", "feed_id", "import_id")}
+    row |= {"item_id": item_id, "key": key, "at": now}
+    conn.execute(
+        insert(conn, sightings).values(row).on_conflict_do_nothing(index_elements=["item_id", "key"])
+    )
+
+
+def sightings_of(conn: Connection, item_id: int) -> list[dict[str, Any]]:
+    """Return where else an item was seen, first seen first: `at`, `source`, `url`, `title`, `feed_title`."""
+    query = sa.select(
+        sightings.c.at, sightings.c.source, sightings.c.url, sightings.c.title, sightings.c.feed_id,
+        feeds.c.title.label("feed_title"),
+    ).select_from(sightings.outerjoin(feeds, feeds.c.id == sightings.c.feed_id))  # fmt: skip
+    return _rows(conn, query.where(sightings.c.item_id == item_id).order_by(sightings.c.id))
+
+
+def admit(conn: Connection, *, now: dt.datetime, room: int) -> int:
+    """Let up to `room` items that wait at stage 20 into the queue, the oldest first; return how many."""
+    waiting = sa.select(items.c.id).where(items.c.stage == Stage.BATCH_RECEIVED).order_by(items.c.id)
+    waiting = waiting.limit(max(room, 0)).with_for_update(skip_locked=True)
+    next_stage = sa.case(
+        (items.c.original_sha256.is_not(None), int(Stage.ACQUISITION_COMPLETE)),
+        else_=int(Stage.CONTENT_QUEUED),
+    )
+    change = items.update().where(items.c.id.in_(list(conn.execute(waiting).scalars())))
+    change = change.values(stage=next_stage, due_at=now, updated_at=now)
+    admitted = conn.execute(change.returning(items.c.id, items.c.stage, items.c.correlation_id)).all()
+    for row in admitted:
+        _record(conn, row.id, [Step(Stage(row.stage), "Its turn in the import")], row.correlation_id, now)
+    return len(admitted)
 
 
 def lease(
@@ -450,6 +531,8 @@ def get(conn: Connection, item_id: int) -> dict[str, Any] | None:
 
 
 _SHOWN: tuple[sa.Column[Any], ...] = (
+    items.c.source, items.c.import_id, items.c.starred_at, items.c.progress, items.c.note, items.c.summary,
+    items.c.keywords, items.c.media, items.c.ignored_at,
     items.c.id, items.c.kind, items.c.url, items.c.host, items.c.stage, items.c.lane, items.c.due_at,
     items.c.attempts, items.c.error, items.c.duplicate_of, items.c.feed_id, items.c.title, items.c.byline,
     items.c.site, items.c.language, items.c.excerpt, items.c.image, items.c.published_at, items.c.word_count,

@@ -220,11 +220,16 @@ def test_down_and_up_again_with_data_inside(engine, clock):
         items.write_content(conn, added.id, title="Of whales", text="Call me Ishmael.", html="<p>Call me")
     migrate.downgrade(engine, "0001")
     with engine.begin() as conn:  # written while there is no index
-        later = items.add(conn, "https://example.com/2", now=clock(), correlation_id="test")
-        items.write_content(conn, later.id, title="", text="Ishmael again", html="<p>")
+        names = "kind, url, url_key, host, stage, lane, correlation_id, added_at, updated_at"
+        later = conn.exec_driver_sql(
+            f"INSERT INTO items ({names}) SELECT kind, url || '2', url_key || '2', host, 590, lane, "
+            "correlation_id, added_at, updated_at FROM items RETURNING id"
+        ).scalar_one()
+        items.write_content(conn, later, title="", text="Ishmael again", html="<p>")
     migrate.upgrade(engine)
     with read(engine) as conn:
-        assert {hit.id for hit in search(conn, "ishmael")[1]} == {added.id, later.id}
+        assert {hit.id for hit in search(conn, "ishmael")[1]} == {added.id, later}
+        assert items.get(conn, later)["source"] == "api"
         assert items.get(conn, added.id)["text"] == "Call me Ishmael."
 
 

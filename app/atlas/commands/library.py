@@ -27,7 +27,12 @@ def add(options: argparse.Namespace, settings: Settings) -> int:
                 with engine.begin() as conn:
                     added.append(
                         items.add(
-                            conn, url, now=now(), lane=items.Lane.NOW, correlation_id=secrets.token_hex(8)
+                            conn,
+                            url,
+                            now=now(),
+                            lane=items.Lane.NOW,
+                            correlation_id=secrets.token_hex(8),
+                            source="cli",
                         )
                     )
             except InvalidUrl as error:

@@ -279,6 +279,7 @@ def _add_one(conn: Connection, feed_id: int, entry: Entry, now: dt.datetime, cor
             lane=items.Lane.NORMAL,
             feed_id=feed_id,
             title=entry.title,
+            source="feed",
         ).id
     seen = {"feed_id": feed_id, "guid_sha256": _digest(entry), "item_id": item_id, "seen_at": now}
     conn.execute(insert(conn, feed_entries).values(seen).on_conflict_do_nothing())
