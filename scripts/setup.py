@@ -80,7 +80,9 @@ def make_venv() -> None:
         subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
     pip = [str(PYTHON), "-m", "pip", "-qq", "--disable-pip-version-check", "--no-input"]
     requirements = REQUIREMENTS / "dev.txt"
-    subprocess.run([*pip, "install", "--no-deps", "--require-hashes", "--requirement", requirements], check=True)
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--require-hashes", "--requirement", requirements], check=True
+    )
     _unpack_collections(pip)
     STAMP.write_text(wanted)
 

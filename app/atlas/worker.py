@@ -1,8 +1,9 @@
 """The worker: threads that lease items and take them through their steps, and what keeps watch over them.
 
 The *hands* lease and process. The *heart* prolongs their leases and tells the database that this worker
-lives. The thread that calls `run` looks on: it feeds systemd's watchdog as long as all of them move, and
-brings everything to an orderly end. Nothing depends on the end being orderly: leases run out by themselves.
+lives. The *clerk* does the chores. The thread that calls `run` looks on: it feeds systemd's watchdog as long
+as the others move, and brings everything to an orderly end. Nothing depends on the end being orderly: leases
+run out by themselves.
 """
 
 import datetime as dt
@@ -18,6 +19,7 @@ import structlog
 from sqlalchemy.engine import Connection, Engine
 
 from atlas import items
+from atlas.chores import Clerk
 from atlas.database.dialect import insert
 from atlas.database.engine import read
 from atlas.database.tables import hosts, workers
@@ -49,6 +51,9 @@ SOON = 10.0
 
 #: A worker that has been silent for so long is forgotten when another one lives (seconds).
 FORGOTTEN = 3600
+
+#: Seconds between two looks at the chores.
+CHORES_PAUSE = 1.0
 
 #: How often the main thread looks at the others, in seconds.
 TICK = 0.2
@@ -134,7 +139,8 @@ class Worker:
         hands = [threading.Thread(target=self._hand, name=name, daemon=True) for name in names]
         heart = threading.Thread(target=self._heart, name="heart", daemon=True)
         log.info("worker started", worker=self.name, threads=len(hands))
-        for thread in (heart, *hands):
+        clerk = threading.Thread(target=self._clerk, name="clerk", daemon=True)
+        for thread in (heart, *hands, *([] if self._limits.once else [clerk])):
             thread.start()
         notify("READY=1")
         try:
@@ -238,6 +244,23 @@ class Worker:
 
     def _leave(self, conn: Connection, _now: dt.datetime) -> None:
         conn.execute(workers.delete().where(workers.c.name == self.name))
+
+    # The clerk
+
+    def _clerk(self) -> None:
+        """Do the chores. It is not watched: some take long, and none of them holds up an item."""
+        clerk = Clerk(self._ctx)
+        while not self._stop.wait(CHORES_PAUSE):
+            if not self._registered.is_set():  # until the database is known to be there, and fit
+                continue
+            try:
+                clerk.go_round()
+            except Stopping:
+                return
+            except sa.exc.SQLAlchemyError as error:
+                if not is_outage(error):
+                    log.exception("chores stopped short")
+                self._stop.wait(HEARTBEAT)
 
     # The hands
 
