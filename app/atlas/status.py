@@ -7,7 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from atlas.database.tables import feeds, items, workers
+from atlas.database.dialect import is_sqlite
+from atlas.database.tables import breakers, feeds, imports, items, workers
 from atlas.items import Lane
 from atlas.stages.table import Stage
 
@@ -52,12 +53,71 @@ def failed(conn: Connection) -> dict[str, int]:
     return {reason or "unknown": count for reason, count in conn.execute(query)}
 
 
+def failed_by_kind(conn: Connection) -> dict[tuple[str, str], int]:
+    """Return the same as `failed`, by kind and code."""
+    code = items.c.error["code"].as_string()
+    query = sa.select(items.c.kind, code, sa.func.count()).where(items.c.stage.in_(FAILED))
+    found = conn.execute(query.group_by(items.c.kind, code))
+    return {(kind, reason or "unknown"): count for kind, reason, count in found}
+
+
+def items_by_kind_and_stage(conn: Connection) -> dict[tuple[str, int], int]:
+    """Return how many items there are of each kind at each stage. Reads every item."""
+    query = sa.select(items.c.kind, items.c.stage, sa.func.count()).group_by(items.c.kind, items.c.stage)
+    return {(kind, stage): count for kind, stage, count in conn.execute(query)}
+
+
+def dead_letters(conn: Connection) -> int:
+    """Return how many items were given up and wait for a decision."""
+    query = sa.select(sa.func.count()).select_from(items)
+    query = query.where(items.c.stage == Stage.PERMANENT_ERROR, items.c.ignored_at.is_(None))
+    return conn.execute(query).scalar_one()
+
+
 def feed_states(conn: Connection) -> dict[str, int]:
-    """Return how many feeds answered when last asked ("healthy") and how many did not ("broken")."""
-    broken = feeds.c.failures > 0
-    query = sa.select(broken, sa.func.count()).group_by(broken)
-    found = {bool(is_broken): count for is_broken, count in conn.execute(query)}
-    return {"healthy": found.get(False, 0), "broken": found.get(True, 0)}
+    """Return how many feeds are "healthy", "broken" (when last asked), and "paused" (never asked)."""
+    state = sa.case(
+        (feeds.c.paused_at.is_not(None), "paused"), (feeds.c.failures > 0, "broken"), else_="healthy"
+    )
+    found = dict.fromkeys(("healthy", "broken", "paused"), 0)
+    for name, count in conn.execute(sa.select(state.label("state"), sa.func.count()).group_by("state")):
+        found[name] = count
+    return found
+
+
+def import_states(conn: Connection) -> dict[str, int]:
+    """Return how many imports there are in each state."""
+    query = sa.select(imports.c.state, sa.func.count()).group_by(imports.c.state)
+    return {row.state: row[1] for row in conn.execute(query)}
+
+
+def import_progress(conn: Connection) -> dict[str, int]:
+    """Return how many records the unfinished imports have ("total", where known), and how many were read."""
+    query = sa.select(sa.func.sum(imports.c.total), sa.func.sum(imports.c.position))
+    total, done = conn.execute(query.where(imports.c.state.in_(("waiting", "running")))).one()
+    return {"total": int(total or 0), "read": int(done or 0)}
+
+
+def breaker_states(conn: Connection) -> dict[tuple[str, str], int]:
+    """Return how many circuit breakers of hosts and of providers are closed, open and half open."""
+    kind = sa.case((breakers.c.name.startswith("provider:"), "provider"), else_="host").label("kind")
+    query = sa.select(kind, breakers.c.state, sa.func.count()).group_by(kind, breakers.c.state)
+    found = {(name, state): 0 for name in ("host", "provider") for state in ("closed", "half_open", "open")}
+    return found | {(name, state): count for name, state, count in conn.execute(query)}
+
+
+def provider_breakers(conn: Connection) -> dict[str, str]:
+    """Return the state of the breaker of each provider that has one."""
+    query = sa.select(breakers.c.name, breakers.c.state).where(breakers.c.name.startswith("provider:"))
+    return {name.removeprefix("provider:"): state for name, state in conn.execute(query)}
+
+
+def database_bytes(conn: Connection) -> int:
+    """Return how large the database is."""
+    if is_sqlite(conn):
+        pages = conn.exec_driver_sql("PRAGMA page_count").scalar_one()
+        return int(pages * conn.exec_driver_sql("PRAGMA page_size").scalar_one())
+    return int(conn.execute(sa.select(sa.func.pg_database_size(sa.func.current_database()))).scalar_one())
 
 
 def workers_seen(conn: Connection, now: dt.datetime) -> list[WorkerSeen]:

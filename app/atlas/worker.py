@@ -116,7 +116,7 @@ class Worker:
         self._finished = threading.Event()
         self._registered = threading.Event()
         self._pulses = Pulses()
-        self._tally = tallies.Tally()
+        self._tally = tallies.PROCESS
         self._started_at = clock()
         patience = Patience(self._stop, on_wait=self._pulses.beat)
         self._ctx = Context(settings, engine, fetcher, reader, clock, patience)
@@ -332,7 +332,7 @@ class Worker:
                 seconds = round(time.perf_counter() - started, 3)
                 reason = {"code": outcome.code} if outcome.code else {}
                 log.info("item", item=leased.id, outcome=outcome.name, **reason, seconds=seconds)
-            self._tally.outcome(outcome.name, outcome.code)
+            self._tally.outcome(outcome.name, outcome.code, leased.kind)
         except Stopping:
             raise
         except Exception:  # whatever it was: the lease runs out, and that counts as an attempt

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 from atlas.database import migrate
 from atlas.database.engine import make_engine
 from atlas.settings import Settings
+from atlas.telemetry import tally
 
 START = dt.datetime(2026, 11, 22, 8, 0, tzinfo=dt.UTC)
 
@@ -42,6 +43,11 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*os.environ]:
         if name.startswith("ATLAS_") or name == "CREDENTIALS_DIRECTORY":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_counted_before() -> None:
+    tally.PROCESS.drain()
 
 
 def make_settings(data_dir: Path, database_url: str = "") -> Settings:

@@ -229,19 +229,22 @@ def test_metrics_tell_how_everything_does(engine: Engine, clock) -> None:
 
     assert kind.startswith("text/plain")
     assert found["atlas_database_up",] == 1
-    assert found["atlas_items", ("stage", "777")] == 1
-    assert found["atlas_items", ("stage", "110")] == 1
+    assert found["atlas_items", ("kind", "article"), ("stage", "777")] == 1
+    assert found["atlas_items", ("kind", "article"), ("stage", "110")] == 1
     assert found["atlas_dead_letters",] == 1
     assert found["atlas_queue_length", ("lane", "normal")] == 1
     assert found["atlas_queue_length", ("lane", "now")] == 0
     assert found["atlas_queue_oldest_wait_seconds", ("lane", "normal")] == 100
-    assert found["atlas_items_failed", ("code", "http_404")] == 1
+    assert found["atlas_items_failed", ("code", "http_404"), ("kind", "article")] == 1
     assert found["atlas_feeds", ("state", "healthy")] == 1
     assert found["atlas_feeds", ("state", "broken")] == 1
     assert found["atlas_worker_heartbeat_age_seconds", ("worker", "host:1")] == 10
     assert found["atlas_worker_uptime_seconds", ("worker", "host:1")] == 90
-    assert found["atlas_item_outcomes_total", ("code", ""), ("outcome", "complete")] == 1
-    assert found["atlas_item_outcomes_total", ("code", "http_404"), ("outcome", "failed")] == 1
+    assert found["atlas_item_outcomes_total", ("code", ""), ("kind", "article"), ("outcome", "complete")] == 1
+    assert (
+        found["atlas_item_outcomes_total", ("code", "http_404"), ("kind", "article"), ("outcome", "failed")]
+        == 1
+    )
     assert found["atlas_step_seconds_bucket", ("le", "0.25"), ("step", "fetch")] == 0
     assert found["atlas_step_seconds_bucket", ("le", "0.5"), ("step", "fetch")] == 1
     assert found["atlas_step_seconds_bucket", ("le", "30.0"), ("step", "fetch")] == 1
@@ -255,6 +258,32 @@ def test_metrics_tell_how_everything_does(engine: Engine, clock) -> None:
     )
     assert "process_resident_memory_bytes" in body.decode()
     assert "example.org" not in body.decode()
+
+
+def test_what_any_process_counts_is_served_and_survives_it(engine: Engine, clock) -> None:
+    tally.count("transcripts", "feed", "fetched")
+    tally.count("transcripts", "feed", "fetched", by=2)
+    tally.save(engine)
+    tally.save(engine)
+    tally.count("transcripts", "feed", "fetched")
+    found = samples(Metrics(engine, clock).render()[0])
+    assert found["atlas_transcripts_total", ("outcome", "fetched"), ("source", "feed")] == 3
+
+
+def test_what_cannot_be_written_is_kept(engine: Engine, plain_settings) -> None:
+    away = plain_settings.model_copy(update={"database_url": "postgresql+psycopg://nobody@127.0.0.1:1/none"})
+    tally.count("searches", "found")
+    with pytest.raises(sa.exc.OperationalError):
+        tally.save(make_engine(away))
+    tally.save(engine)
+    with engine.begin() as conn:
+        assert tally.read_sums(conn).counts == {"searches": {("found",): 1}}
+
+
+@pytest.mark.parametrize(("name", "labels"), [("nothing", ()), ("searches", ()), ("searches", ("a", "b"))])
+def test_only_what_is_in_the_catalogue_is_counted(name, labels) -> None:
+    with pytest.raises(ValueError, match="catalogue"):
+        tally.count(name, *labels)
 
 
 def test_the_database_is_asked_once_in_a_while(engine: Engine, clock, monkeypatch) -> None:
@@ -292,6 +321,6 @@ def test_counts_add_up_over_workers_and_survive_a_failed_write(engine: Engine) -
     with engine.begin() as conn:
         sums = tally.read_sums(conn)
         assert conn.execute(sa.select(sa.func.count()).select_from(counters)).scalar() == 3
-    assert sums.outcomes == {("complete", ""): 2}
+    assert sums.outcomes == {("complete", "", "article"): 2}
     assert sums.steps["read"].total_seconds == pytest.approx(0.4)
     assert sums.steps["read"].buckets[-1] == ("+Inf", 2)

@@ -184,7 +184,7 @@ def test_many_items_by_many_threads_each_once(engine, make, web) -> None:
     assert len(web.asked) == len(set(web.asked)) == 40
     with read(engine) as conn:
         assert conn.execute(sa.select(sa.func.count()).select_from(contents)).scalar() == 40
-        assert read_sums(conn).outcomes == {("complete", ""): 40}
+        assert read_sums(conn).outcomes == {("complete", "", "article"): 40}
         assert read_sums(conn).steps["fetch"].buckets[-1][1] == 40
 
 

@@ -1,14 +1,17 @@
 """Puts the app together."""
 
+import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -22,6 +25,7 @@ from atlas.api.state import Clock, State
 from atlas.database import migrate
 from atlas.database.engine import make_engine
 from atlas.settings import Settings
+from atlas.telemetry import tally
 from atlas.telemetry.metrics import Metrics
 from atlas.web import login, pages, public
 from atlas.web.render import Pages
@@ -29,6 +33,9 @@ from atlas.web.static import Static
 
 #: Requests that ask the database at the same time: no more than the engine has connections.
 THREADS = 12
+
+#: Seconds between two times that what requests counted is written.
+COUNT_SECONDS = 10.0
 
 DESCRIPTION = """\
 Saves pages, follows feeds, and finds what was read.
@@ -86,11 +93,23 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    engine: Engine = app.state.parts.engine
+    counting = asyncio.create_task(_keep_counts(engine))
     try:
         yield
     finally:
-        engine: Engine = app.state.parts.engine
+        counting.cancel()
+        with suppress(SQLAlchemyError):
+            tally.save(engine)
         engine.dispose()
+
+
+async def _keep_counts(engine: Engine) -> None:
+    """Write every few seconds what requests counted; while the database is away it is kept."""
+    while True:
+        await asyncio.sleep(COUNT_SECONDS)
+        with suppress(SQLAlchemyError):
+            await run_in_threadpool(tally.save, engine)
 
 
 async def _answer(request: Request, error: Exception) -> Response:

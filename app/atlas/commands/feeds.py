@@ -12,6 +12,7 @@ from atlas.net.client import Fetcher
 from atlas.scheduler import poll_due
 from atlas.settings import Settings
 from atlas.sources.feeds import list_feeds, subscribe
+from atlas.telemetry import tally
 from atlas.urls import InvalidUrl
 
 log = structlog.stdlib.get_logger(__name__)
@@ -38,6 +39,7 @@ def poll(_options: argparse.Namespace, settings: Settings) -> int:
     """Ask the feeds that are due. A feed that fails is no failure of the command."""
     with database(settings) as engine:
         done = poll_due(settings, engine, Fetcher(settings))
+        tally.save(engine)
     log.info("feeds polled", **asdict(done))
     return 0
 

@@ -1,13 +1,14 @@
 """Metrics for Prometheus, served by the API: its own requests, and from the database how all of Atlas does.
 
 The state of queue, feeds and workers is asked of the database when someone scrapes, at most every few
-seconds. No label holds a URL, a host or anything else that strangers choose.
+seconds. What there is stands in `atlas.telemetry.catalogue`.
 """
 
 import datetime as dt
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
@@ -22,13 +23,16 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 from sqlalchemy.engine import Connection, Engine
 
-from atlas import __version__, items, status
+from atlas import __version__, status
 from atlas.database.engine import read
-from atlas.stages.table import Stage
+from atlas.telemetry.catalogue import CATALOGUE, COUNTED
 from atlas.telemetry.tally import read_sums
 
 #: How long an answer of the database is good for, in seconds.
 CACHE_SECONDS = 5.0
+
+#: The same for what must look at every item.
+COUNT_SECONDS = 60.0
 
 REQUEST_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -42,8 +46,8 @@ class Metrics:
         self._registry = CollectorRegistry(auto_describe=False)
         self._requests = Histogram(
             "atlas_request_seconds",
-            "How long requests took, by the pattern of their route.",
-            ["method", "route", "status"],
+            CATALOGUE["atlas_request_seconds"].meaning,
+            CATALOGUE["atlas_request_seconds"].labels,
             buckets=REQUEST_BUCKETS,
             registry=self._registry,
         )
@@ -72,6 +76,8 @@ class _DatabaseCollector(Collector):
         self._lock = threading.Lock()
         self._asked_at = -CACHE_SECONDS
         self._found: list[Metric] = []
+        self._counted_at = -COUNT_SECONDS
+        self._counted: list[Metric] = []
 
     def collect(self) -> Iterator[Metric]:
         with self._lock:
@@ -81,77 +87,85 @@ class _DatabaseCollector(Collector):
             yield from self._found
 
     def _ask(self) -> list[Metric]:
-        up = GaugeMetricFamily("atlas_database_up", "Whether the database answered (1) or not (0).")
-        build = InfoMetricFamily("atlas_build", "Which Atlas this is.", {"version": __version__})
+        up = _family("atlas_database_up")
+        build = InfoMetricFamily("atlas_build", CATALOGUE["atlas_build"].meaning, {"version": __version__})
         found: list[Metric] = [build, up]
         started = time.perf_counter()
         try:
             with read(self._engine) as conn:
-                found += _state(conn, self._clock())
+                found += [_gauge("atlas_database_seconds", _smallest(conn)), *self._state(conn)]
         except sa.exc.SQLAlchemyError:
             up.add_metric([], 0)
         else:
             up.add_metric([], 1)
-            text = "How long the database took to tell all the state that is shown here."
-            found.append(_gauge("atlas_database_state_seconds", text, time.perf_counter() - started))
+            found.append(_gauge("atlas_database_state_seconds", time.perf_counter() - started))
         return found
 
+    def _state(self, conn: Connection) -> list[Metric]:
+        now = self._clock()
+        if time.monotonic() - self._counted_at >= COUNT_SECONDS:
+            self._counted = [*_items(conn), _gauge("atlas_database_bytes", status.database_bytes(conn))]
+            self._counted_at = time.monotonic()
+        return [
+            *self._counted,
+            *_queue(conn, now),
+            _numbers("atlas_feeds", status.feed_states(conn)),
+            _numbers("atlas_imports", status.import_states(conn)),
+            _numbers("atlas_import_records", status.import_progress(conn)),
+            *_breakers(conn),
+            *_workers(conn, now),
+            *_sums(conn),
+        ]
 
-def _state(conn: Connection, now: dt.datetime) -> list[Metric]:
-    stages = items.counts(conn)
-    return [
-        _by_stage(stages),
-        _gauge("atlas_dead_letters", "Items given up.", stages.get(Stage.PERMANENT_ERROR, 0)),
-        *_queue(conn, now),
-        _failed(conn),
-        _feeds(conn),
-        *_workers(conn, now),
-        *_sums(conn),
-    ]
+
+def _smallest(conn: Connection) -> float:
+    started = time.perf_counter()
+    conn.execute(sa.select(1))
+    return time.perf_counter() - started
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value)
+def _family(name: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, CATALOGUE[name].meaning, labels=CATALOGUE[name].labels)
 
 
-def _by_stage(stages: dict[int, int]) -> Metric:
-    metric = GaugeMetricFamily("atlas_items", "Items by stage.", labels=["stage"])
-    for stage, count in sorted(stages.items()):
-        metric.add_metric([str(int(stage))], count)
+def _gauge(name: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, CATALOGUE[name].meaning, value)
+
+
+def _numbers(name: str, found: Mapping[Any, float]) -> Metric:
+    """Return a gauge that shows each of `found` under its labels."""
+    metric = _family(name)
+    for labels, value in sorted(found.items()):
+        metric.add_metric([labels] if isinstance(labels, str) else labels, value)
     return metric
 
 
+def _items(conn: Connection) -> list[Metric]:
+    by_stage = status.items_by_kind_and_stage(conn)
+    return [
+        _numbers("atlas_items", {(kind, str(stage)): count for (kind, stage), count in by_stage.items()}),
+        _gauge("atlas_dead_letters", status.dead_letters(conn)),
+        _numbers("atlas_items_failed", status.failed_by_kind(conn)),
+    ]
+
+
 def _queue(conn: Connection, now: dt.datetime) -> list[Metric]:
-    length = GaugeMetricFamily("atlas_queue_length", "Items a worker may take now.", labels=["lane"])
-    text = "How long the item that waits longest has been due."
-    wait = GaugeMetricFamily("atlas_queue_oldest_wait_seconds", text, labels=["lane"])
+    length, wait = _family("atlas_queue_length"), _family("atlas_queue_oldest_wait_seconds")
     for found in status.waiting(conn, now):
         length.add_metric([found.lane.name.lower()], found.length)
         wait.add_metric([found.lane.name.lower()], found.oldest_seconds)
     return [length, wait]
 
 
-def _failed(conn: Connection) -> Metric:
-    text = "Items that wait to be tried again or were given up, by reason."
-    metric = GaugeMetricFamily("atlas_items_failed", text, labels=["code"])
-    for code, count in sorted(status.failed(conn).items()):
-        metric.add_metric([code], count)
-    return metric
-
-
-def _feeds(conn: Connection) -> Metric:
-    metric = GaugeMetricFamily("atlas_feeds", "Feeds by how they did when last asked.", labels=["state"])
-    for state, count in status.feed_states(conn).items():
-        metric.add_metric([state], count)
-    return metric
+def _breakers(conn: Connection) -> list[Metric]:
+    states = status.breaker_states(conn)
+    shut = {"open": 1.0, "half_open": 0.5}
+    providers = {name: shut.get(state, 0.0) for name, state in status.provider_breakers(conn).items()}
+    return [_numbers("atlas_breakers", states), _numbers("atlas_provider_breaker_open", providers)]
 
 
 def _workers(conn: Connection, now: dt.datetime) -> list[Metric]:
-    text = "How long ago a worker last said it lives; none are listed when all have signed off."
-    age = GaugeMetricFamily("atlas_worker_heartbeat_age_seconds", text, labels=["worker"])
-    uptime = GaugeMetricFamily(
-        "atlas_worker_uptime_seconds", "How long a worker has lived.", labels=["worker"]
-    )
+    age, uptime = _family("atlas_worker_heartbeat_age_seconds"), _family("atlas_worker_uptime_seconds")
     for worker in status.workers_seen(conn, now):
         age.add_metric([worker.name], worker.silent_seconds)
         uptime.add_metric([worker.name], worker.uptime_seconds)
@@ -160,11 +174,18 @@ def _workers(conn: Connection, now: dt.datetime) -> list[Metric]:
 
 def _sums(conn: Connection) -> list[Metric]:
     sums = read_sums(conn)
-    text = "Items that left a worker's hands: how (complete, duplicate, failed, retried, released) and why."
-    outcomes = CounterMetricFamily("atlas_item_outcomes", text, labels=["outcome", "code"])
-    for (outcome, code), count in sorted(sums.outcomes.items()):
-        outcomes.add_metric([outcome, code], count)
-    steps = HistogramMetricFamily("atlas_step_seconds", "How long the steps of items took.", labels=["step"])
+    outcomes = _counter("atlas_item_outcomes", sums.outcomes)
+    steps = HistogramMetricFamily(
+        "atlas_step_seconds", CATALOGUE["atlas_step_seconds"].meaning, labels=["step"]
+    )
     for name, durations in sums.steps.items():
         steps.add_metric([name], durations.buckets, durations.total_seconds)
-    return [outcomes, steps]
+    counted = [_counter(entry.name, sums.counts.get(name, {})) for name, entry in COUNTED.items()]
+    return [outcomes, steps, *counted]
+
+
+def _counter(name: str, found: Mapping[Any, float]) -> Metric:
+    metric = CounterMetricFamily(name, CATALOGUE[name].meaning, labels=CATALOGUE[name].labels)
+    for labels, value in sorted(found.items()):
+        metric.add_metric(labels, value)
+    return metric
