@@ -5,7 +5,7 @@ BIN := .venv/bin
 export HTTPS_PORT HTTP_PORT SSH_PORT SUITE DATA
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell token test test-fast test-long bench lint format docs pins setup
+.PHONY: help up down status logs shell token test test-fast test-long coverage bench lint format docs pins setup
 
 help: ## list the verbs
 	@echo "Atlas: make VERB"
@@ -37,6 +37,9 @@ test-fast: setup ## run the linters and the quick tests, in under a minute
 
 test-long: setup ## run the slow tests too: killed workers, bad days, browser
 	@$(PYTHON) scripts/test.py long
+
+coverage: setup ## measure which lines and branches of the app the tests reach
+	@$(PYTHON) scripts/test.py coverage
 
 bench: setup ## measure speed and size
 	@$(BIN)/python -m tests.bench $(ARGS)

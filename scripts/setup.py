@@ -22,7 +22,12 @@ PYTHON = VENV / "bin" / "python"
 REQUIREMENTS = engine.ROOT / "requirements"
 STAMP = VENV / "requirements.sha256"
 # Packages that not every release has, and what happens without them.
-OPTIONAL = {"chromium": "the browser tests will be skipped", "passt": "podman takes slirp4netns instead"}
+OPTIONAL = {
+    "chromium": "the browser tests will be skipped",
+    "epubcheck": "no one else judges the e-books",
+    "newsboat": "no feed reader is a client in the tests",
+    "passt": "podman takes slirp4netns instead",
+}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Run the tests: `fast` (no container), `lint`, `long`, or `all`, or `all NAME` for one scenario.
+"""Run the tests: `fast` (no container), `lint`, `long`, `coverage`, or `all`, or `all NAME` for one scenario.
 
 Each check writes a log of its own in .cache/test; the end of a failed one is shown. The last line is the sum.
 """
@@ -6,6 +6,7 @@ Each check writes a log of its own in .cache/test; the end of a failed one is sh
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,9 @@ import image
 import setup
 
 LOGS = engine.CACHE / "test"
+COVERAGE = LOGS / "coverage.json"
+# Per cent of the app's lines that tests must reach.
+LEAST_COVERED = 95
 TAIL_LINES = 60
 LIMIT_SECONDS = 1500
 # Two checks at a time keep two cores busy; more make the containers slow without ending sooner.
@@ -29,6 +33,8 @@ LANES = 2
 # A check that is interrupted has this long to stop its servers.
 STOP_SECONDS = 10
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# A mail server to fetch from, a feed reader that is a client of ours, and the judge of e-books.
+PROGRAMS = {"dovecot-imapd": "dovecot", "newsboat": "newsboat", "epubcheck": "epubcheck"}
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,11 @@ RUNNING: set[subprocess.Popen[bytes]] = set()
 def main() -> None:
     """Run the checks asked for and exit with 1 when one failed."""
     kind, *names = sys.argv[1:] or ["all"]
-    if kind not in {"all", "fast", "lint", "long"}:
-        sys.exit(f"Usage: {sys.argv[0]} all [SCENARIO] | fast | lint | long")
+    kinds = {"lint": lint, "fast": fast, "long": long_running, "coverage": coverage, "all": everything}
+    if kind not in kinds:
+        sys.exit(f"Usage: {sys.argv[0]} all [SCENARIO] | fast | lint | long | coverage")
     _install(with_containers=kind == "all", with_tests=kind != "lint" and not names)
-    checks = {"lint": lint, "fast": fast, "long": long_running, "all": everything}[kind]()
+    checks = kinds[kind]()
     if names:
         checks = [check for check in scenarios() if check.name in names]
         if len(checks) != len(names):
@@ -69,7 +76,10 @@ def main() -> None:
     if any(check in scenarios() for check in checks):
         for suite in sorted({check.environment["MACHINE_SUITE"] for check in checks if check in scenarios()}):
             image.ensure(engine.require(), suite)
-    sys.exit(0 if run(checks) else 1)
+    passed = run(checks)
+    if kind == "coverage":
+        passed = show_coverage() and passed
+    sys.exit(0 if passed else 1)
 
 
 def lint() -> list[Check]:
@@ -92,6 +102,24 @@ def fast() -> list[Check]:
 def long_running() -> list[Check]:
     """List the tests that take minutes."""
     return [_pytest("long tests", "long")]
+
+
+def coverage() -> list[Check]:
+    """List the unit tests, watched for the lines and branches of the app they reach."""
+    report = f"--cov-report=json:{COVERAGE}"
+    return [_pytest("unit tests", "not long", "-n=auto", "--cov", report, "--cov-report=")]
+
+
+def show_coverage() -> bool:
+    """Print how much of the app the tests reach, the least covered first; say whether it is enough."""
+    found = json.loads(COVERAGE.read_text())
+    files = {name: data["summary"] for name, data in found["files"].items()}
+    for name in sorted(files, key=lambda name: files[name]["percent_statements_covered"])[:15]:
+        print(f"{files[name]['percent_statements_covered']:5.1f} %  {name}")
+    lines = found["totals"]["percent_statements_covered"]
+    branches = found["totals"]["percent_branches_covered"]
+    print(f"{lines:.1f} % of the lines ({LEAST_COVERED} % are wanted) and {branches:.1f} % of the branches")
+    return bool(lines >= LEAST_COVERED)
 
 
 def everything() -> list[Check]:
@@ -238,9 +266,10 @@ def _install(*, with_containers: bool, with_tests: bool) -> None:
 
 
 def _test_packages() -> list[str]:
-    """Name the Debian packages of what unit tests use besides .venv: a PostgreSQL server and a browser."""
+    """Name the Debian packages of what unit tests use besides .venv: servers, a browser, a judge."""
     lacking = [] if any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) else ["postgresql"]
-    return lacking if any(map(shutil.which, BROWSERS)) else [*lacking, "chromium"]
+    lacking += [] if any(map(shutil.which, BROWSERS)) else ["chromium"]
+    return lacking + [package for package, program in PROGRAMS.items() if not shutil.which(program)]
 
 
 if __name__ == "__main__":

@@ -49,9 +49,9 @@ def test_without_any_browser_or_server_their_packages_are_asked_for(monkeypatch)
     specification.loader.exec_module(runner)
     monkeypatch.setattr(Path, "glob", lambda *_: iter(()))
     monkeypatch.setattr(runner.shutil, "which", lambda _: None)
-    assert runner._test_packages() == ["postgresql", "chromium"]
+    assert runner._test_packages() == ["postgresql", "chromium", *runner.PROGRAMS]
     monkeypatch.setattr(runner.shutil, "which", lambda name: name if name == "google-chrome" else None)
-    assert runner._test_packages() == ["postgresql"]
+    assert runner._test_packages() == ["postgresql", *runner.PROGRAMS]
 
 
 def test_a_failed_setup_is_one_failure_in_ci_whatever_an_older_run_said(tmp_path):
