@@ -5,6 +5,7 @@ has the chore. Whoever is killed over it loses it after the chore's `longest_sec
 """
 
 import datetime as dt
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from atlas.database.engine import read
 from atlas.database.tables import marks
 from atlas.patience import Stopping, is_outage
 from atlas.stages.context import Context
+from atlas.telemetry import errors
 
 _PREFIX = "chore:"
 
@@ -41,7 +43,7 @@ class Chore:
 
 
 #: All there are. Chores must end soon when they cannot reach what they need: they take turns.
-CHORES: tuple[Chore, ...] = ()
+CHORES: tuple[Chore, ...] = (Chore("errors", 86_400, errors.prune),)
 
 
 @dataclass(slots=True)
@@ -98,7 +100,10 @@ class Clerk:
             error = type(problem).__name__
             if is_outage(problem):
                 raise
-            log.exception("chore failed", chore=chore.name)
+            error_id, now = secrets.token_hex(4), self.ctx.clock()
+            log.exception("chore failed", chore=chore.name, error_id=error_id)
+            place = f"the chore {chore.name}"
+            errors.keep(self.ctx.engine, problem, error_id=error_id, where="chore", place=place, now=now)
         finally:
             seconds = round(time.perf_counter() - started, 3)
             self._finish(chore, {"busy": False, "error": error, "seconds": seconds})

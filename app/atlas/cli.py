@@ -52,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     _verb(verbs, "migrate", "system:migrate", "bring the database up to date and make the owner's account")
     _verb(verbs, "check-config", "system:check_config", "say what is wrong with the settings")
 
+    _verb(verbs, "error", "errors:explain", "explain an error by the id that was shown").add_argument(
+        "id", metavar="ID", help="of an error, or of a request (X-Request-ID)"
+    )
+
     feed = _group(verbs, "feed", "subscribe to feeds and list them")
     _verb(feed, "add", "feeds:add", "subscribe to a feed").add_argument("url", metavar="URL")
     _verb(feed, "list", "feeds:show_all", "list the feeds")

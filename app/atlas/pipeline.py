@@ -26,6 +26,7 @@ from atlas.stages.fetch import fetch
 from atlas.stages.finish import finish
 from atlas.stages.page import PageError
 from atlas.stages.table import FETCHING, Stage
+from atlas.telemetry import errors
 from atlas.telemetry.tally import Tally
 
 #: How often an item may be put off because its site asked for it; then it is given up.
@@ -137,6 +138,15 @@ def _step_broke(ctx: Context, leased: Leased, error: StepBroke) -> Outcome:
     message = "Something broke inside Atlas while it handled this page."
     known = ItemError("internal_error", message, error.stage)
     log.error("step broke", item=leased.id, error_id=known.id, stage=error.stage, exc_info=error.__cause__)
+    errors.keep(
+        ctx.engine,
+        error.__cause__ or error,
+        error_id=known.id,
+        where="worker",
+        place=f"stage {error.stage:d} of an item",
+        now=ctx.clock(),
+        item_id=leased.id,
+    )
     return _retry(ctx, leased, known)
 
 

@@ -8,6 +8,7 @@ run out by themselves.
 
 import datetime as dt
 import os
+import secrets
 import socket
 import threading
 import time
@@ -30,6 +31,7 @@ from atlas.pipeline import process, release
 from atlas.settings import Settings
 from atlas.stages.context import Context, Fetches, LeaseLost, Reads
 from atlas.stages.table import FETCHING
+from atlas.telemetry import errors
 from atlas.telemetry import tally as tallies
 from atlas.telemetry.logs import correlated
 from atlas.telemetry.systemd import notify, watchdog_seconds
@@ -335,10 +337,24 @@ class Worker:
             self._tally.outcome(outcome.name, outcome.code, leased.kind)
         except Stopping:
             raise
-        except Exception:  # whatever it was: the lease runs out, and that counts as an attempt
-            log.exception("item not handled", item=leased.id)
+        except Exception as error:  # whatever it was: the lease runs out, and that counts as an attempt
+            error_id = secrets.token_hex(4)
+            log.exception("item not handled", item=leased.id, error_id=error_id)
+            with correlated(leased.correlation_id):
+                self._keep(error, error_id, leased)
             self._stop.wait(1)
         finally:
             with self._lock:
                 self._held.pop(name, None)
                 self.processed += 1
+
+    def _keep(self, error: Exception, error_id: str, leased: Leased) -> None:
+        errors.keep(
+            self._ctx.engine,
+            error,
+            error_id=error_id,
+            where="worker",
+            place="an item's way",
+            now=self._ctx.clock(),
+            item_id=leased.id,
+        )

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import structlog
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from atlas.api.errors import Problem, json_answer, problem_of, wants_page
+from atlas.telemetry import errors
 from atlas.telemetry.logs import correlated
 
 #: Largest body of a request, in bytes.
@@ -133,10 +135,17 @@ class _Exchange:
         problem = problem_of(error)
         if problem.status == 500:
             log.error("request failed", code=problem.code, exc_info=error)
+            await run_in_threadpool(self.keep, error)
         elif problem.status == 503:
             log.warning("request failed", code=problem.code, reason=str(getattr(error, "orig", error)))
         response = error_answer(self.scope, problem)
         await response(self.scope, self.receive, self.send)
+
+    def keep(self, error: Exception) -> None:
+        route = getattr(self.scope.get("route"), "path", "an unknown address")
+        parts = self.scope["app"].state.parts
+        place = f"{self.method} {route}"
+        errors.keep(parts.engine, error, error_id=self.id, where="request", place=place, now=parts.clock())
 
     def note(self, seconds: float) -> None:
         path = self.scope["path"]

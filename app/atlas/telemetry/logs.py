@@ -102,16 +102,21 @@ def redact(_logger: object, _method: str, event: Event) -> Event:
     return event
 
 
+def mask(text: str) -> str:
+    """Return `text` without what has the form of a secret."""
+    return _SECRET_FORM.sub(MASK, text)
+
+
 def _clean(value: object) -> object:
     if isinstance(value, str):
-        return _SECRET_FORM.sub(MASK, value)
+        return mask(value)
     if isinstance(value, dict):
         return {key: MASK if _SECRET_KEY.search(str(key)) else _clean(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set):
         return [_clean(inner) for inner in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    return _SECRET_FORM.sub(MASK, str(value))
+    return mask(str(value))
 
 
 def _add_correlation_id(_logger: object, _method: str, event: Event) -> Event:
