@@ -256,7 +256,7 @@ def served(*requests: bytes, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, 
     answers = []
     with ours:
         for raw in requests:
-            wire.send(ours, {"content_type": None, "url": URL}, raw)
+            wire.send(ours, {"job": "page", "content_type": None, "url": URL}, raw)
             answers.append(wire.receive(ours, 20)[0])
     thread.join(10)
     assert not thread.is_alive()

@@ -174,6 +174,10 @@ feeds = sa.Table(
     sa.Column("paused_at", UtcDateTime),
     # When its owner was last told that it is broken; NULL while it is not.
     sa.Column("notified_at", UtcDateTime),
+    # Its owner gave it this title: the feed's own is not taken.
+    sa.Column("named", sa.Boolean, nullable=False, server_default=sa.false()),
+    # "name:password" for HTTP Basic; never shown, and sent to the feed's own site alone.
+    sa.Column("login", Text),
     sa.Index("ix_feeds_due", "due_at"),
 )
 
@@ -344,6 +348,21 @@ transcripts = sa.Table(
     sa.Column("language", Text),
     sa.Column("segments", Json, nullable=False),
     sa.Column("at", UtcDateTime, nullable=False),
+)
+
+#: Transcripts that are still looked for; the row goes when one is found, or none is expected any more.
+transcript_searches = sa.Table(
+    "transcript_searches",
+    metadata,
+    sa.Column(
+        "item_id", BigId, sa.ForeignKey("items.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("due_at", UtcDateTime, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("since", UtcDateTime, nullable=False),
+    # Why the last try found none.
+    sa.Column("error", Json),
+    sa.Index("ix_transcript_searches_due", "due_at"),
 )
 
 #: Items with much in common; each pair stands here once, from the newer to the older.

@@ -1,4 +1,4 @@
-"""Reading pages in child processes: a page may be hostile, and parsers are not written in Python.
+"""Reading pages and feeds in child processes: they may be hostile, and parsers are not written in Python.
 
 A child has a limit of time and of memory, no secrets in its environment and no connection but the one to
 its parent, which takes nothing but JSON from it. One child serves one thread at a time; it starts when
@@ -46,27 +46,34 @@ class ReaderPool:
 
     def read(self, raw: bytes, content_type: str | None, url: str) -> Page:
         """Read what `url` answered. Raises PageError, whatever befalls the child; OSError if none starts."""
-        answer = None
+        try:
+            return _page(self.ask("page", raw, content_type=content_type, url=url), url)
+        except TooComplexError as error:
+            raise PageError("too_complex", str(error)) from None
+
+    def ask(self, job: str, raw: bytes, **request: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON can write
+        """Have a child do a job of `pool_child.JOBS`; return what it says.
+
+        Raises TooComplexError when that took too much time or memory; OSError if no child starts.
+        """
+        request = {"job": job, **request}
         with self._slots:
             for _ in range(2):
                 # Perhaps something else ended the child: a page is blamed when it happens twice.
                 with contextlib.suppress(_GoneError):
-                    answer = self._ask(raw, content_type, url)
-                    break
-        if answer is None:
-            log.warning("page ended two readers", url=url)
-            raise PageError("too_complex", "The page breaks its reader: it is too large, or made to do so.")
-        return _page(answer, url)
+                    return self._ask(request, raw)
+        log.warning("page ended two readers", url=request.get("url"), job=job)
+        raise TooComplexError("The page breaks its reader: it is too large, or made to do so.")
 
-    def _ask(self, raw: bytes, content_type: str | None, url: str) -> dict[str, Any]:
+    def _ask(self, request: dict[str, Any], raw: bytes) -> dict[str, Any]:
         child = self._take()
         try:
-            answer = child.ask(raw, content_type, url, self._timeout)
+            answer = child.ask(request, raw, self._timeout)
         except TimeoutError:
             child.kill()
-            log.warning("page took too long", url=url, seconds=self._timeout)
+            log.warning("page took too long", url=request.get("url"), seconds=self._timeout)
             message = f"Reading the page took longer than {self._timeout:g} seconds."
-            raise PageError("too_complex", message) from None
+            raise TooComplexError(message) from None
         except BaseException:
             child.kill()
             raise
@@ -128,12 +135,16 @@ class ReaderPool:
             child.stop()
 
 
+class TooComplexError(Exception):
+    """Reading something took more time or memory than it may; the message says which, to a reader."""
+
+
 class _GoneError(Exception):
     """A child ended before it answered."""
 
 
 class _Child:
-    """A process that reads one page after the other."""
+    """A process that does one job after the other."""
 
     def __init__(self, memory_mb: int, timeout_seconds: float) -> None:
         self.pages = 0
@@ -154,12 +165,12 @@ class _Child:
                 self._socket.close()
                 raise
 
-    def ask(self, raw: bytes, content_type: str | None, url: str, timeout: float) -> dict[str, Any]:
-        """Have a page read. Raises TimeoutError, and _GoneError when the child has ended."""
+    def ask(self, request: dict[str, Any], raw: bytes, timeout: float) -> dict[str, Any]:
+        """Have a job done. Raises TimeoutError, and _GoneError when the child has ended."""
         started = time.monotonic()
         self._socket.settimeout(timeout)
         try:
-            send(self._socket, {"content_type": content_type, "url": url}, raw)
+            send(self._socket, request, raw)
             answer, _ = receive(self._socket, timeout - (time.monotonic() - started))
         except TimeoutError:
             raise

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,17 @@ def _end_with_parent(descriptor: int) -> None:
     os._exit(0)
 
 
-def _answer(raw: bytes, *, content_type: str | None, url: str) -> dict[str, Any]:
+def _page(raw: bytes, *, content_type: str | None, url: str) -> dict[str, Any]:
+    return {"page": read_page(raw, content_type, url).to_json()}
+
+
+#: What a child can do: from bytes and what else it is told to an answer in JSON.
+JOBS: dict[str, Callable[..., dict[str, Any]]] = {"page": _page}
+
+
+def _answer(raw: bytes, *, job: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401 - each job has its own
     try:
-        answer: dict[str, Any] = {"page": read_page(raw, content_type, url).to_json()}
+        answer = JOBS[job](raw, **request)
     except PageError as error:
         answer = {"code": error.code, "message": error.message}
     except (MemoryError, RecursionError):

@@ -33,6 +33,8 @@ COLUMNS: dict[str, tuple[sa.Column[Any], ...]] = {
         sa.Column("image", Text()),
         sa.Column("paused_at", UtcDateTime()),
         sa.Column("notified_at", UtcDateTime()),
+        sa.Column("named", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("login", Text()),
     ),
     "hosts": (
         sa.Column("delay_seconds", sa.Double()),
@@ -70,6 +72,7 @@ TABLES = (
     "highlights",
     "sightings",
     "transcripts",
+    "transcript_searches",
     "relations",
     "imports",
     "import_rows",
@@ -165,6 +168,19 @@ def _make_tables() -> None:
         ),
         sa.PrimaryKeyConstraint("item_id", name=op.f("pk_transcripts")),
     )
+    op.create_table(
+        "transcript_searches",
+        sa.Column("item_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("due_at", UtcDateTime(), nullable=False),
+        sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("since", UtcDateTime(), nullable=False),
+        sa.Column("error", Json()),
+        sa.ForeignKeyConstraint(
+            ["item_id"], ["items.id"], name=op.f("fk_transcript_searches_item_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("item_id", name=op.f("pk_transcript_searches")),
+    )
+    op.create_index("ix_transcript_searches_due", "transcript_searches", ["due_at"])
     op.create_table(
         "relations",
         sa.Column("item_id", BigId, autoincrement=False, nullable=False),
