@@ -55,10 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     _verb(verbs, "error", "errors:explain", "explain an error by the id that was shown").add_argument(
         "id", metavar="ID", help="of an error, or of a request (X-Request-ID)"
     )
-
-    feed = _group(verbs, "feed", "subscribe to feeds and list them")
-    _verb(feed, "add", "feeds:add", "subscribe to a feed").add_argument("url", metavar="URL")
-    _verb(feed, "list", "feeds:show_all", "list the feeds")
+    _add_feeds(verbs)
 
     user = _group(verbs, "user", "manage accounts")
     password = _verb(user, "set", "accounts:set_password", "make an account, or give it a new password")
@@ -72,6 +69,34 @@ def _parser() -> argparse.ArgumentParser:
     revoke = _verb(token, "revoke", "accounts:revoke_token", "make a token worthless")
     revoke.add_argument("id", metavar="ID", type=_positive, help="as `atlas token list` shows it")
     return parser
+
+
+def _add_feeds(verbs: Any) -> None:  # noqa: ANN401
+    feed = _group(verbs, "feed", "subscribe to feeds, list and change them")
+    add = _verb(feed, "add", "feeds:add", "subscribe to a feed, or to the one a page names")
+    add.add_argument("url", metavar="URL")
+    add.add_argument("--title", metavar="TITLE", help="what to call it, instead of its own title")
+    add.add_argument("--folder", metavar="FOLDER", help="the folder it goes into")
+    _verb(feed, "list", "feeds:show_all", "list the feeds")
+    change = _verb(feed, "set", "feeds:change", "change options of a feed")
+    change.add_argument("id", metavar="ID", type=_positive, help="as `atlas feed list` shows it")
+    change.add_argument("--title", metavar="TITLE", help='what to call it ("": its own title again)')
+    change.add_argument("--folder", metavar="FOLDER", help='the folder it goes into ("": none)')
+    change.add_argument("--interval", type=_positive, metavar="SECONDS", help="how often it is asked")
+    change.add_argument(
+        "--full-text",
+        choices=("auto", "feed", "page"),
+        help="what is kept of an entry: its own text if it is whole, else the page; always one of the two",
+    )
+    change.add_argument("--retention", metavar="DAYS", help='days until read entries go ("": never)')
+    change.add_argument("--rules", metavar="JSON", help="a list of rules as docs/feeds.md describes them")
+    paused = change.add_mutually_exclusive_group()
+    paused.add_argument("--pause", dest="paused", action="store_true", default=None, help="stop asking it")
+    paused.add_argument("--resume", dest="paused", action="store_false", default=None, help="ask it again")
+    remove = _verb(feed, "remove", "feeds:remove", "follow a feed no more; what it brought stays")
+    remove.add_argument("id", metavar="ID", type=_positive)
+    refresh = _verb(feed, "refresh", "feeds:refresh", "have a feed asked now")
+    refresh.add_argument("id", metavar="ID", type=_positive)
 
 
 def _group(verbs: Any, name: str, text: str) -> Any:  # noqa: ANN401 - argparse does not name this type
