@@ -340,14 +340,14 @@ def test_nothing_outside_is_read() -> None:
     ids=lambda text: text[:12],
 )
 def test_hostile_documents_cost_little(text: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
 
     try:
         feed = parse(text.encode(), None, URL)
     except FeedError:
         feed = None
 
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
     assert feed is None or isinstance(feed, Feed)
 
 
