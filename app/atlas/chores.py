@@ -15,10 +15,12 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection
 
+from atlas import items
 from atlas.database.dialect import insert
 from atlas.database.engine import read
 from atlas.database.tables import marks
 from atlas.patience import Stopping, is_outage
+from atlas.resilience import upkeep
 from atlas.stages.context import Context
 from atlas.telemetry import errors
 
@@ -43,7 +45,11 @@ class Chore:
 
 
 #: All there are. Chores must end soon when they cannot reach what they need: they take turns.
-CHORES: tuple[Chore, ...] = (Chore("errors", 86_400, errors.prune),)
+CHORES: tuple[Chore, ...] = (
+    Chore("errors", 86_400, errors.prune),
+    Chore("resting hosts", 15, upkeep.put_off_resting, items.any_waits_for_resting),
+    Chore("breakers", 86_400, upkeep.forget_breakers),
+)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,9 @@ All functions but `lease` work in the caller's transaction.
 """
 
 import datetime as dt
+import math
 import secrets
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -24,7 +26,7 @@ from atlas.database.dialect import MAX_ID, UtcDateTime, insert, insert_for, is_s
 from atlas.database.engine import read
 from atlas.database.tables import contents, feeds, hosts, items, sightings, transitions
 from atlas.search import newest
-from atlas.stages.table import DONE, FETCHING, Stage
+from atlas.stages.table import DONE, FETCHING, TERMINAL, Stage
 from atlas.urls import InvalidUrl, normalise
 
 __all__ = ["InvalidUrl"]  # what `add` raises
@@ -47,6 +49,14 @@ ADDABLE = frozenset(
 
 #: Addresses of what has none on the web, such as notes and mails, begin so.
 INTERNAL = "atlas:"
+
+#: Imports may fill so much of the queue.
+IMPORT_SHARE = 0.5
+#: A host that may not be asked for longer than this rests; shorter is the usual pause between two fetches.
+LONG_REST = dt.timedelta(seconds=60)
+
+_ADMIT_AT_ONCE = 200  # items in one transaction: the write lock is short
+_PUT_OFF_AT_ONCE = 1000
 
 _PIECE = 500  # matches of a search looked at together in a filtered list
 
@@ -152,11 +162,14 @@ def add(
 
 
 def add_many(conn: Connection, news: Sequence[New], *, now: dt.datetime) -> list[Added | InvalidUrl]:
-    """Add items, in a few statements for all that are new; InvalidUrl is returned in place.
+    """Add items in a few statements, however many; InvalidUrl is returned in place.
 
     A URL that is here already is never touched: a row of stage 599 that points at it is added beside it, and
-    the item there learns where else it was seen. Only one that had failed for good (777) is queued again
-    itself.
+    the item there learns where else it was seen. Only one that failed for good (777) is queued again itself,
+    one that has not been read yet takes the content that is handed in, and one that waits goes into the
+    better lane of the two.
+
+    Rows are locked in one order by all who add, so that two who add the same never wait for each other.
     """
     rows: list[dict[str, Any] | InvalidUrl] = []
     for new in news:
@@ -164,19 +177,23 @@ def add_many(conn: Connection, news: Sequence[New], *, now: dt.datetime) -> list
             rows.append(_row(new, now))
         except InvalidUrl as error:
             rows.append(error)
-    inserted = _insert_rows(conn, [row for row in rows if not isinstance(row, InvalidUrl)])
-    outcomes: list[Added | InvalidUrl] = []
+    good = [row for row in rows if not isinstance(row, InvalidUrl)]
+    inserted = _insert_rows(conn, good)
+    later: list[dict[str, Any]] = []
+    added: dict[int, Added] = {}  # by the row's identity
+    for row in good:
+        item_id = inserted.pop(row["url_key"], None)
+        if item_id is None:  # it was here, or came a moment ago in the same company
+            later.append(row)
+        else:
+            added[id(row)] = Added(item_id, row["url"], row["stage"], None)
+    added |= _add_known(conn, later)
+    outcomes = [row if isinstance(row, InvalidUrl) else added[id(row)] for row in rows]
     tagged: dict[int, list[str]] = {}
-    for new, row in zip(news, rows, strict=True):
-        if isinstance(row, InvalidUrl):
-            outcomes.append(row)
-            continue
-        item_id = inserted.pop(row["url_key"], None)  # its second occurrence is a duplicate of the first
-        added = _add_row(conn, row) if item_id is None else Added(item_id, row["url"], row["stage"], None)
-        outcomes.append(added)
-        if new.tags:
-            tagged.setdefault(added.duplicate_of or added.id, []).extend(new.tags)
-    tags.attach(conn, tagged)
+    for new, outcome in zip(news, outcomes, strict=True):
+        if new.tags and isinstance(outcome, Added):
+            tagged.setdefault(outcome.duplicate_of or outcome.id, []).extend(new.tags)
+    tags.attach(conn, dict(sorted(tagged.items())))
     return outcomes
 
 
@@ -184,24 +201,14 @@ def _insert_rows(conn: Connection, rows: list[dict[str, Any]]) -> dict[str, int]
     """Add the rows whose address is not here yet; return their ids by their keys."""
     if not rows:
         return {}
+    by_key = {row["url_key"]: row for row in reversed(rows)}  # the first of several is inserted
     names = dict.fromkeys(name for row in rows for name in row)
     found = conn.execute(
-        _insert_new(conn.dialect.name), [{name: row.get(name) for name in names} for row in rows]
+        _insert_new(conn.dialect.name),
+        [{name: by_key[key].get(name) for name in names} for key in sorted(by_key)],
     )
     inserted = {key: item_id for item_id, key in found}
-    by_key = {row["url_key"]: row for row in reversed(rows)}  # the first of several was inserted
-    steps = [
-        {
-            "item_id": item_id,
-            "at": by_key[key]["updated_at"],
-            "stage": by_key[key]["stage"],
-            "reason": "Added",
-            "correlation_id": by_key[key]["correlation_id"],
-        }
-        for key, item_id in inserted.items()
-    ]
-    if steps:
-        conn.execute(transitions.insert(), steps)
+    _record_all(conn, [(item_id, by_key[key], "Added") for key, item_id in inserted.items()])
     return inserted
 
 
@@ -229,23 +236,37 @@ def _row(new: New, now: dt.datetime) -> dict[str, Any]:
     }
 
 
-def _add_row(conn: Connection, row: dict[str, Any]) -> Added:
-    key, correlation_id, now = row["url_key"], row["correlation_id"], row["updated_at"]
-    while True:
-        added = conn.execute(_insert_new(conn.dialect.name), row).first()
-        if added is not None:
-            _record(conn, added.id, [Step(row["stage"], "Added")], correlation_id, now)
-            return Added(added.id, row["url"], row["stage"], None)
-        found = conn.execute(
-            sa.select(items.c.id, items.c.stage)
-            .where(items.c.url_key == key, items.c.stage != Stage.DUPLICATE)
-            .with_for_update()
-        ).one_or_none()
-        if found is None:  # deleted, or found to be a duplicate, since the insert met it
-            continue
-        if found.stage == Stage.PERMANENT_ERROR:
-            return _queue_again(conn, found.id, row)
-        return _add_duplicate(conn, row, found.id)
+def _add_known(conn: Connection, rows: Sequence[dict[str, Any]]) -> dict[int, Added]:
+    """Add rows whose address is here already, or was when the insert met it."""
+    added: dict[int, Added] = {}
+    while rows:
+        known = _locked(conn, {row["url_key"] for row in rows})
+        duplicates: list[tuple[dict[str, Any], int]] = []
+        for row in rows:
+            there = known.get(row["url_key"])
+            if there is None:
+                continue
+            if (taken := _taken(conn, there, row)) is None:
+                duplicates.append((row, there.id))
+                continue
+            added[id(row)] = taken
+            known.pop(row["url_key"])  # looked at again for the next of its kind
+        added |= _add_duplicates(conn, duplicates)
+        rows = [row for row in rows if id(row) not in added]
+        # Deleted, or found to be a duplicate, since the insert met it.
+        gone = [row for row in rows if row["url_key"] not in known]
+        for key, item_id in _insert_rows(conn, gone).items():
+            row = next(row for row in gone if row["url_key"] == key)
+            added[id(row)] = Added(item_id, row["url"], row["stage"], None)
+        rows = [row for row in rows if id(row) not in added]
+    return added
+
+
+def _locked(conn: Connection, keys: Collection[str]) -> dict[str, Any]:
+    """Return the living items with these keys, locked, in the order of their ids."""
+    query = sa.select(items.c.id, items.c.url_key, items.c.stage, items.c.lane)
+    query = query.where(items.c.url_key.in_(keys), items.c.stage != Stage.DUPLICATE)
+    return {row.url_key: row for row in conn.execute(query.order_by(items.c.id).with_for_update())}
 
 
 @cache
@@ -256,30 +277,82 @@ def _insert_new(dialect: str) -> sa.Insert:
 
 
 _RENEWED = (
-    "stage", "lane", "due_at", "correlation_id", "updated_at", "original_sha256", "original_type",
-    "final_url",
+    "stage", "due_at", "correlation_id", "updated_at", "original_sha256", "original_type", "final_url",
 )  # fmt: skip
 
 
-def _queue_again(conn: Connection, item_id: int, row: dict[str, Any]) -> Added:
+def _taken(conn: Connection, there: sa.Row[Any], row: dict[str, Any]) -> Added | None:
+    """Go on with the item that is there, where the new row helps it; None when it is complete or on its way.
+
+    A worker that holds the item meanwhile finds its lease gone.
+    """
+    failed, handed_in = there.stage == Stage.PERMANENT_ERROR, row.get("original_sha256") is not None
+    if there.stage in DONE or not (failed or handed_in):
+        _hurry(conn, there, row)
+        return None
     renewed = {name: row[name] for name in _RENEWED if name in row}
-    renewed |= {"attempts": 0, "error": None, "ignored_at": None}
-    conn.execute(items.update().where(items.c.id == item_id).values(renewed))
-    step = Step(row["stage"], "Added again after it had failed")
-    _record(conn, item_id, [step], row["correlation_id"], row["updated_at"])
-    return Added(item_id, row["url"], row["stage"], None)
+    renewed |= {"lane": min(there.lane, row["lane"]), "lease": None}
+    renewed |= {"attempts": 0, "error": None, "ignored_at": None, "revivals": 0}
+    conn.execute(items.update().where(items.c.id == there.id).values(renewed))
+    reason = "Added again after it had failed" if failed else "Its content was handed in"
+    _record(conn, there.id, [Step(row["stage"], reason)], row["correlation_id"], row["updated_at"])
+    return Added(there.id, row["url"], row["stage"], None)
 
 
-_INSERT_DUPLICATE = items.insert().returning(items.c.id)
+def _hurry(conn: Connection, there: sa.Row[Any], row: dict[str, Any]) -> None:
+    """Let an item that waits go ahead when it was added once more by someone in more of a hurry."""
+    if there.stage in TERMINAL or row["lane"] >= there.lane:
+        return
+    change = items.update().where(items.c.id == there.id).values(lane=row["lane"])
+    if there.stage != Stage.BATCH_RECEIVED or row["due_at"] is None:
+        conn.execute(change)
+        return
+    change = change.values(stage=_ADMITTED, due_at=row["due_at"], updated_at=row["updated_at"])
+    stage = Stage(conn.execute(change.returning(items.c.stage)).scalar_one())
+    step = Step(stage, "Added once more while it waited for its turn")
+    _record(conn, there.id, [step], row["correlation_id"], row["updated_at"])
 
 
-def _add_duplicate(conn: Connection, row: dict[str, Any], original: int) -> Added:
-    values = {**row, "stage": Stage.DUPLICATE, "due_at": None, "duplicate_of": original}
-    added: int = conn.execute(_INSERT_DUPLICATE, values).scalar_one()
-    step = Step(Stage.DUPLICATE, f"This address is item {original} already")
-    _record(conn, added, [step], row["correlation_id"], row["updated_at"])
-    note_sighting(conn, original, row, now=row["updated_at"])
-    return Added(added, row["url"], Stage.DUPLICATE, original)
+def _add_duplicates(conn: Connection, rows: Sequence[tuple[dict[str, Any], int]]) -> dict[int, Added]:
+    if not rows:
+        return {}
+    names = dict.fromkeys(name for row, _ in rows for name in row)
+    own = {"stage": Stage.DUPLICATE, "due_at": None}
+    values = [
+        {name: row.get(name) for name in names} | own | {"duplicate_of": original} for row, original in rows
+    ]
+    ids = conn.execute(_INSERT_DUPLICATE, values).scalars().all()
+    added = {
+        id(row): Added(item_id, row["url"], Stage.DUPLICATE, original)
+        for item_id, (row, original) in zip(ids, rows, strict=True)
+    }
+    steps = [
+        (item_id, {**row, **own}, f"This address is item {original} already")
+        for item_id, (row, original) in zip(ids, rows, strict=True)
+    ]
+    _record_all(conn, steps)
+    for row, original in sorted(rows, key=lambda one: one[1]):
+        note_sighting(conn, original, row, now=row["updated_at"])
+    return added
+
+
+_INSERT_DUPLICATE = items.insert().returning(items.c.id, sort_by_parameter_order=True)
+
+
+def _record_all(conn: Connection, made: Sequence[tuple[int, Mapping[str, Any], str]]) -> None:
+    """Record the first stage of new rows."""
+    steps = [
+        {
+            "item_id": item_id,
+            "at": row["updated_at"],
+            "stage": row["stage"],
+            "reason": reason,
+            "correlation_id": row["correlation_id"],
+        }
+        for item_id, row, reason in made
+    ]
+    if steps:
+        conn.execute(transitions.insert(), steps)
 
 
 def note_sighting(conn: Connection, item_id: int, where: Mapping[str, Any], *, now: dt.datetime) -> None:
@@ -306,20 +379,38 @@ def sightings_of(conn: Connection, item_id: int) -> list[dict[str, Any]]:
     return _rows(conn, query.where(sightings.c.item_id == item_id).order_by(sightings.c.id))
 
 
+def top_up(engine: Engine, *, now: dt.datetime, max_queue_size: int) -> int:
+    """Let imports trickle into the queue as far as there is room for them; return how many items went in.
+
+    They never fill more than IMPORT_SHARE of it: the rest stays free for what people and feeds bring.
+    """
+    with read(engine) as conn:
+        waiting = sa.select(items.c.id).where(items.c.stage == Stage.BATCH_RECEIVED).limit(1)
+        if conn.execute(waiting).first() is None:
+            return 0
+        room = math.ceil(max_queue_size * IMPORT_SHARE) - queue_size(conn, now)
+    if room <= 0:
+        return 0
+    with engine.begin() as conn:
+        return admit(conn, now=now, room=min(room, _ADMIT_AT_ONCE))
+
+
 def admit(conn: Connection, *, now: dt.datetime, room: int) -> int:
     """Let up to `room` items that wait at stage 20 into the queue, the oldest first; return how many."""
     waiting = sa.select(items.c.id).where(items.c.stage == Stage.BATCH_RECEIVED).order_by(items.c.id)
     waiting = waiting.limit(max(room, 0)).with_for_update(skip_locked=True)
-    next_stage = sa.case(
-        (items.c.original_sha256.is_not(None), int(Stage.ACQUISITION_COMPLETE)),
-        else_=int(Stage.CONTENT_QUEUED),
-    )
     change = items.update().where(items.c.id.in_(list(conn.execute(waiting).scalars())))
-    change = change.values(stage=next_stage, due_at=now, updated_at=now)
-    admitted = conn.execute(change.returning(items.c.id, items.c.stage, items.c.correlation_id)).all()
-    for row in admitted:
-        _record(conn, row.id, [Step(Stage(row.stage), "Its turn in the import")], row.correlation_id, now)
+    change = change.values(stage=_ADMITTED, due_at=now, updated_at=now)
+    admitted = conn.execute(
+        change.returning(items.c.id, items.c.stage, items.c.correlation_id, items.c.updated_at)
+    ).all()
+    _record_all(conn, [(row.id, dict(row._mapping), "Its turn in the import") for row in admitted])
     return len(admitted)
+
+
+_ADMITTED = sa.case(
+    (items.c.original_sha256.is_not(None), int(Stage.ACQUISITION_COMPLETE)), else_=int(Stage.CONTENT_QUEUED)
+)
 
 
 def lease(
@@ -625,9 +716,51 @@ def count(conn: Connection, stages: Collection[int]) -> int:
 
 
 def queue_size(conn: Connection, now: dt.datetime) -> int:
-    """Return how many items wait for a worker now: neither leased nor put off until later."""
-    query = sa.select(sa.func.count()).select_from(items).where(items.c.due_at <= now)
+    """Return how many items wait for a worker now: neither leased nor put off until later.
+
+    Those of a host that rests for long are put off too: nobody could fetch them, and a thousand of them shall
+    not shut out everything else.
+    """
+    resting = sa.select(hosts.c.host).where(hosts.c.next_at > now + LONG_REST)
+    query = (
+        sa.select(sa.func.count())
+        .select_from(items)
+        .where(items.c.due_at <= now, sa.or_(items.c.stage.not_in(FETCHING), items.c.host.not_in(resting)))
+    )
     return conn.execute(query).scalar_one()
+
+
+def any_waits_for_resting(conn: Connection, now: dt.datetime) -> bool:
+    """Tell whether there is something for `put_off_resting` to do."""
+    return conn.execute(_waits_for_resting(now).limit(1)).first() is not None
+
+
+def put_off_resting(engine: Engine, *, now: dt.datetime, delay_seconds: float) -> int:
+    """Let items of hosts that rest for long come due one by one when the rest is over; return how many.
+
+    Until then they are in nobody's way: they are not looked at again and again by workers, and afterwards
+    they do not all count as waiting while their host is asked for one after another.
+    """
+    query = _waits_for_resting(now).order_by(items.c.lane, items.c.due_at, items.c.id)
+    query = query.limit(_PUT_OFF_AT_ONCE).with_for_update(of=items, skip_locked=True)
+    places: Counter[str] = Counter()
+    later: list[dict[str, Any]] = []
+    with engine.begin() as conn:
+        for row in conn.execute(query):
+            delay = delay_seconds if row.delay_seconds is None else row.delay_seconds
+            due_at = row.next_at + dt.timedelta(seconds=delay * places[row.host])
+            later.append({"item": row.id, "due_at": due_at})
+            places[row.host] += 1
+        if later:
+            conn.execute(items.update().where(items.c.id == sa.bindparam("item")), later)
+    return len(later)
+
+
+def _waits_for_resting(now: dt.datetime) -> sa.Select[Any]:
+    found = sa.select(items.c.id, items.c.host, hosts.c.next_at, hosts.c.delay_seconds)
+    return found.join_from(items, hosts, hosts.c.host == items.c.host).where(
+        items.c.due_at <= now, items.c.stage.in_(FETCHING), hosts.c.next_at > now + LONG_REST
+    )
 
 
 def neighbours(conn: Connection, item_id: int) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

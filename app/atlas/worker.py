@@ -57,6 +57,9 @@ FORGOTTEN = 3600
 #: Seconds between two looks at the chores.
 CHORES_PAUSE = 1.0
 
+#: How often a worker looks whether there is room in the queue for imports, in seconds.
+TOP_UP = 1.0
+
 #: How often the main thread looks at the others, in seconds.
 TICK = 0.2
 
@@ -124,6 +127,7 @@ class Worker:
         self._ctx = Context(settings, engine, fetcher, reader, clock, patience)
         self._turn = threading.Lock()  # one hand at a time looks into the queue
         self._taken = 0
+        self._topped_up_at = 0.0
         self._lock = threading.Lock()
         self._held: dict[str, Leased] = {}  # by thread
         # The longest a hand may be busy without being stuck: a fetch, a reading behind those of all others,
@@ -289,6 +293,7 @@ class Worker:
             idle = SHORTEST_IDLE
             while not self._stop.is_set() and self._taken != self._limits.max_items:
                 self._pulses.beat()
+                self._ctx.patience.run(self._top_up)
                 leased = self._ctx.patience.run(self._lease)
                 if leased is not None:
                     self._taken += 1
@@ -300,6 +305,14 @@ class Worker:
             return None
         finally:
             self._turn.release()
+
+    def _top_up(self) -> None:
+        """Let imports into the queue, now and then."""
+        if time.monotonic() - self._topped_up_at < TOP_UP:
+            return
+        size = self._ctx.settings.max_queue_size
+        items.top_up(self._ctx.engine, now=self._ctx.clock(), max_queue_size=size)
+        self._topped_up_at = time.monotonic()
 
     def _lease(self) -> Leased | None:
         settings = self._ctx.settings

@@ -3,15 +3,16 @@
 import shutil
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from atlas import status
+from atlas import items, status
 from atlas.api.errors import DATABASE_RETRY_SECONDS
+from atlas.api.saving import QUEUE_RETRY_SECONDS
 from atlas.api.state import State, state
 from atlas.database import migrate
 from atlas.database.engine import read
@@ -58,15 +59,26 @@ def health(request: Request) -> Response:
 
 
 @router.get("/ready", responses={503: {"description": "Not ready; `Retry-After` says when to ask again."}})
-def ready(request: Request) -> Response:
-    """Say whether requests can be served: the database answers, and is migrated far enough."""
+def ready(
+    request: Request,
+    queue: Annotated[
+        Literal["room", "any"], Query(description="`any`: a full queue is no reason not to be ready.")
+    ] = "room",
+) -> Response:
+    """Say whether requests can be served: the database answers, is migrated far enough, the queue has room.
+
+    With `?queue=any` a full queue does not matter: it is no reason to restart what serves it.
+    """
+    parts, reason, seconds = state(request), "database", DATABASE_RETRY_SECONDS
     try:
-        missing = _missing_migration(state(request))
+        missing = _missing_migration(parts)
+        if not missing and queue == "room":
+            reason, missing, seconds = "queue_full", _backlog(parts), QUEUE_RETRY_SECONDS
     except sa.exc.SQLAlchemyError:
         missing = "The database does not answer."
     if missing:
-        headers = {"Retry-After": str(DATABASE_RETRY_SECONDS)}
-        return JSONResponse({"status": "not ready", "message": missing}, 503, headers)
+        answer = {"status": "not ready", "reason": reason, "message": missing}
+        return JSONResponse(answer, 503, {"Retry-After": str(seconds)})
     return JSONResponse({"status": "ready"})
 
 
@@ -85,6 +97,15 @@ def _missing_migration(parts: State) -> str:
     if found in parts.outdated:
         return "The database is behind this release: run `atlas migrate`."
     return ""
+
+
+def _backlog(parts: State) -> str:
+    """Say that the queue is full; "" while it has room."""
+    with read(parts.engine) as conn:
+        waiting = items.queue_size(conn, parts.clock())
+    if waiting < parts.settings.max_queue_size:
+        return ""
+    return f"{waiting} items wait to be fetched: new ones are refused until there are fewer."
 
 
 def _timed(check: Callable[[State], Finding], parts: State) -> Check:

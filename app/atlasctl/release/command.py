@@ -37,7 +37,8 @@ def _change(paths: Paths, root: Path, asked: Namespace) -> int:
         root=root,
         user=asked.user,
         units=asked.units.split(","),
-        ready_url=asked.ready_url or f"http://127.0.0.1:{api_port(read_settings(paths.settings))}/ready",
+        ready_url=asked.ready_url
+        or f"http://127.0.0.1:{api_port(read_settings(paths.settings))}/ready?queue=any",
         ready_seconds=asked.ready_seconds,
         settle_seconds=asked.settle_seconds,
         keep=asked.count,
