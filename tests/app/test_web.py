@@ -311,7 +311,7 @@ def test_the_library_shows_each_state_in_words(client: TestClient) -> None:
     assert "The site says there is no such page (404)." in text
     failed = client.get("/?state=failed")
     assert "On bridges" not in text_of(failed)
-    assert tree(failed).xpath("//form[@method='post']/@action") == [f"/items/{dead}/retry"]
+    assert tree(failed).xpath("//li//form[@method='post']/@action") == [f"/items/{dead}/retry"]
     assert "On bridges" not in text_of(client.get("/?state=waiting"))
     assert "example.org/new" in text_of(client.get("/?state=waiting"))
 
@@ -354,7 +354,7 @@ def test_the_reader(client: TestClient) -> None:
     assert "A. Eiffel" in article.text_content()
     assert page.xpath("//a[@rel='next']/span/text()") == ["The older one"]
     assert page.xpath("//a[@rel='prev']/span/text()") == ["The newer one"]
-    assert "Added" in page.xpath("//details")[0].text_content()
+    assert "Added" in page.xpath("//details[@class='history']")[0].text_content()
 
 
 def test_marking_as_read_and_unread(client: TestClient) -> None:
@@ -562,7 +562,9 @@ def test_the_manifest_names_icons_that_are_what_it_says(stranger: TestClient) ->
     answer = stranger.get("/manifest.webmanifest")
     assert answer.headers["content-type"].startswith("application/manifest+json")
     manifest = json.loads(answer.text)
-    assert manifest["share_target"]["params"] == {"title": "title", "text": "text", "url": "url"}
+    shared = manifest["share_target"]
+    assert (shared["action"], shared["method"]) == ("/share", "POST")
+    assert shared["params"].items() >= {"title": "title", "text": "text", "url": "url"}.items()
     for icon in manifest["icons"]:
         body = stranger.get(icon["src"]).content
         if icon["type"] == "image/png":
@@ -578,17 +580,15 @@ def test_first_page_is_light(client: TestClient) -> None:
     ]
     assert len(page.content) + sum(len(asset.content) for asset in assets) < 60_000
     css = next(asset for asset in assets if "css" in asset.headers["content-type"])
-    assert len(css.content) < 15 * 1024
+    assert len(css.content) < 25 * 1024
     assert not re.search(r"@import|url\(\s*['\"]?(https?:)?//", css.text)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colours_can_be_told_apart(plain_settings: Settings, scheme: str) -> None:
     css = (files("atlas.web") / "static" / "atlas.css").read_text()
-    light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
-    colours = dict(re.findall(r"--([\w-]+): #([0-9a-f]{3,6});", light))
-    if scheme == "dark":
-        colours |= dict(re.findall(r"--([\w-]+): #([0-9a-f]{3,6});", dark))
+    pairs_of = re.findall(r"--([\w-]+): light-dark\(#([0-9a-f]{3,6}), #([0-9a-f]{3,6})\);", css)
+    colours = {name: light if scheme == "light" else dark for name, light, dark in pairs_of}
 
     def luminance(name: str) -> float:
         digits = colours[name] if len(colours[name]) == 6 else "".join(2 * digit for digit in colours[name])

@@ -5,6 +5,7 @@ Secrets are kept as hashes only: passwords as argon2id, the random tokens of ses
 
 from atlas.accounts.journal import audit
 from atlas.accounts.logins import TooManyAttempts, login
+from atlas.accounts.preferences import prefer, preferences
 from atlas.accounts.sessions import (
     Session,
     SessionRow,
@@ -47,6 +48,8 @@ __all__ = [
     "list_tokens",
     "login",
     "logout",
+    "prefer",
+    "preferences",
     "revoke_token",
     "session",
     "set_password",

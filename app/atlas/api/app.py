@@ -27,7 +27,10 @@ from atlas.database.engine import make_engine
 from atlas.settings import Settings
 from atlas.telemetry import tally
 from atlas.telemetry.metrics import Metrics
-from atlas.web import login, pages, public
+from atlas.web import adding, library, login, public, reader
+from atlas.web import feeds as feed_pages
+from atlas.web import search as search_page
+from atlas.web import settings as settings_pages
 from atlas.web.render import Pages
 from atlas.web.static import Static
 
@@ -78,8 +81,10 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         metrics=Metrics(engine, clock),
         outdated=migrate.older(),
     )
-    for module in (items, search, feeds, system, login, public, pages):
+    for module in (items, search, feeds, system, login, public):
         app.include_router(module.router)
+    for pages in (library, reader, search_page, adding, feed_pages, settings_pages):
+        app.include_router(pages.router)
     app.add_api_route(
         "/api/openapi.json", _openapi, responses=documented(401), tags=["system"], summary="This description."
     )

@@ -27,7 +27,8 @@ from atlas.settings import Settings
 if TYPE_CHECKING:
     from atlas.api.state import State
 
-PUBLIC = frozenset({"/login", "/health", "/ready", "/manifest.webmanifest", "/favicon.ico", "/robots.txt"})
+PUBLIC = frozenset({"/login", "/health", "/ready", "/manifest.webmanifest", "/favicon.ico", "/robots.txt",
+                    "/sw.js", "/offline"})  # fmt: skip
 PUBLIC_TREE = "/static/"
 METRICS = "/metrics"
 

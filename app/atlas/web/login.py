@@ -51,6 +51,8 @@ def log_out(request: Request, form: Form) -> Response:  # noqa: ARG001 - the for
         accounts.logout(conn, principal(request).secret, parts.clock())
     response = RedirectResponse("/login", 303)
     _delete_cookie(response, parts, cookie_name(parts.settings))
+    # What the browser kept to be read without a network goes too.
+    response.headers["Clear-Site-Data"] = '"storage"'
     return response
 
 

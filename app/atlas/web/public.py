@@ -1,5 +1,8 @@
 """What a browser may fetch before anyone has logged in: nothing in it is private."""
 
+import hashlib
+import json
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -8,6 +11,33 @@ from atlas.api.state import state
 from atlas.web.static import FOR_A_DAY
 
 router = APIRouter(include_in_schema=False)
+
+#: What a phone may share as a file.
+SHARED_TYPES = [
+    "application/pdf", "text/html", "text/markdown", "text/plain", "message/rfc822", ".pdf", ".html", ".md",
+    ".txt", ".eml",
+]  # fmt: skip
+
+#: What the service worker keeps from the first: a page without network needs no more.
+_KEPT = ("atlas.css", "atlas.js", "reader.js", "offline.js", "icon.svg", "icon-180.png")
+
+
+@router.get("/sw.js")
+async def service_worker(request: Request) -> Response:
+    """Return the service worker; browsers look for a newer one at each visit."""
+    static = state(request).pages.static
+    files = [static.url(name) for name in _KEPT]
+    version = hashlib.sha256("".join([*files, static.url("sw.js")]).encode()).hexdigest()[:10]
+    assets = json.dumps({"version": version, "files": ["/offline", *files]})
+    body = f"const ASSETS = {assets};\n{static.text('sw.js')}"
+    return Response(body, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/offline")
+async def offline(request: Request) -> Response:
+    """Return what is shown when there is no network: the same for everybody."""
+    parts = state(request)
+    return parts.pages.answer("offline.html", now=parts.clock())
 
 
 @router.get("/static/{name}")
@@ -53,11 +83,18 @@ async def manifest(request: Request) -> Response:
                 "purpose": "maskable",
             },
         ],
-        # By GET, to a form that asks: what is shared is saved by one tap there, never by following a link.
+        # Nothing of it reaches the server before its owner says so: our service worker takes what is shared,
+        # and opens a form that asks (`static/sw.js`).
         "share_target": {
-            "action": "/add",
-            "method": "GET",
-            "params": {"title": "title", "text": "text", "url": "url"},
+            "action": "/share",
+            "method": "POST",
+            "enctype": "multipart/form-data",
+            "params": {
+                "title": "title",
+                "text": "text",
+                "url": "url",
+                "files": [{"name": "files", "accept": SHARED_TYPES}],
+            },
         },
         "shortcuts": [{"name": "Add a page", "url": "/add"}, {"name": "Search", "url": "/search"}],
     }

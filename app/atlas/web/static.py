@@ -31,6 +31,10 @@ class Static:
         """Return the address of a file; raises KeyError when there is none by that name."""
         return self._urls[name]
 
+    def text(self, name: str) -> str:
+        """Return the text of a file."""
+        return self._bodies[self._urls[name].removeprefix("/static/")][0].decode()
+
     def plain(self, name: str) -> Response:
         """Return a file for an address that cannot carry its hash, such as /favicon.ico."""
         body, kind = self._bodies[self._urls[name].removeprefix("/static/")]

@@ -41,6 +41,32 @@ STATES: Mapping[str, State] = MappingProxyType(
     }
 )
 
+#: What an item is, for whoever chooses among them.
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "article": "Article",
+        "podcast": "Podcast",
+        "video": "Video",
+        "note": "Note",
+        "mail": "Mail",
+        "file": "File",
+    }
+)
+
+#: How it came in.
+SOURCES: Mapping[str, str] = MappingProxyType(
+    {
+        "web": "These pages",
+        "feed": "A feed",
+        "import": "An import",
+        "api": "The API",
+        "client": "Another app",
+        "mail": "Mail",
+        "file": "A file",
+        "cli": "The command line",
+    }
+)
+
 #: The steps a reader sees while waiting, and the stage at which each is done.
 STEPS = (
     ("Saved", Stage.CONTENT_QUEUED),
@@ -137,6 +163,13 @@ def iso(then: datetime | str) -> str:
 def reading_time(word_count: int | None) -> str:
     """Return the minutes a text takes to read; nothing when it has no words."""
     return f"{max(1, round(word_count / WORDS_A_MINUTE))} min" if word_count else ""
+
+
+def clock(seconds: float) -> str:
+    """Return a place in a recording as players show it: 4:05, 1:02:09."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def wait_words(seconds: float) -> str:

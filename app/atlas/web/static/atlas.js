@@ -1,27 +1,86 @@
-// Atlas works without this file. It adds three comforts: keys, a page that notices when what it waits for
-// has changed, and a copy button.
+// Atlas works without this file. It adds comforts: keys, buttons that answer in place, a page that notices when
+// what it waits for has changed, and reading what was opened without a network.
 "use strict";
 
 const typing = (element) => element.closest("input, textarea, select, [contenteditable]");
 
-// "/" goes to the search field, j and k walk through a list or to the next and previous article.
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
-  if (event.key === "/") {
-    event.preventDefault();
+// Tell, where screen readers hear it too.
+let hush = 0;
+function say(text) {
+  const place = document.getElementById("said");
+  if (!place) return;
+  place.textContent = text;
+  clearTimeout(hush);
+  hush = setTimeout(() => { place.textContent = ""; }, 4000);
+}
+
+// Send a form's fields from here; tell whether that worked. What forms answer is a redirect.
+async function send(url, data) {
+  try {
+    const answer = await fetch(url, { method: "POST", body: new URLSearchParams(data), redirect: "manual" });
+    if (answer.type === "opaqueredirect" || answer.ok) return true;
+    say("That did not work. Reload the page and try again.");
+  } catch {
+    say("Atlas cannot be reached. Nothing was changed.");
+  }
+  return false;
+}
+
+// Buttons that turn something on and off do so in place.
+const SAID = { star: ["No longer starred.", "Starred."], read: ["Marked as unread.", "Marked as read."] };
+document.addEventListener("submit", async (event) => {
+  const button = event.submitter;
+  const what = button?.dataset.toggle;
+  if (!what) return;
+  event.preventDefault();
+  const on = button.value === "1";
+  if (!(await send(button.formAction, new FormData(event.target, button)))) return;
+  button.value = on ? "0" : "1";
+  button.setAttribute("aria-pressed", String(on));
+  if (what === "read") button.closest(".row")?.classList.toggle("row-read", on);
+  say(SAID[what][Number(on)]);
+});
+
+// Keys; whoever does not want them turns them off (then the list of keys is not in the page).
+const keys = document.getElementById("keys");
+const links = () => [...document.querySelectorAll(".row h2 a")];
+const here = () => document.activeElement?.closest(".row") ?? (document.querySelector(".reader") && document);
+const step = (by) => {
+  const list = links();
+  if (!list.length) {
+    document.querySelector(by > 0 ? "a[rel=next]" : "a[rel=prev]")?.click();
+    return;
+  }
+  const at = list.indexOf(document.activeElement?.closest(".row")?.querySelector("h2 a")) + by;
+  list[Math.max(0, Math.min(at, list.length - 1))].focus();
+};
+const press = (what) => here()?.querySelector(`[data-toggle=${what}]`)?.click();
+const KEYS = {
+  "/": () => {
     const field = document.querySelector("[data-search]");
     if (field) field.focus();
     else location.assign("/search");
-  } else if (event.key === "j" || event.key === "k") {
-    const links = [...document.querySelectorAll(".row h2 a")];
-    if (links.length) {
-      const at = links.indexOf(document.activeElement) + (event.key === "j" ? 1 : -1);
-      links[Math.max(0, Math.min(at, links.length - 1))].focus();
-    } else {
-      document.querySelector(event.key === "j" ? "a[rel=next]" : "a[rel=prev]")?.click();
-    }
-  }
-});
+  },
+  j: () => step(1),
+  k: () => step(-1),
+  o: () => here()?.querySelector("h2 a")?.click(),
+  m: () => press("read"),
+  s: () => press("star"),
+  v: () => document.querySelector("[data-original]")?.click(),
+  "?": () => keys.showModal(),
+};
+const PLACES = { l: "/", f: "/feeds", a: "/add", s: "/settings" };
+let going = false;
+if (keys) {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || keys.open) return;
+    const act = going && PLACES[event.key] ? () => location.assign(PLACES[event.key]) : KEYS[event.key];
+    going = event.key === "g";
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+}
 
 // An item on its way is asked for, ever more rarely; the page reloads once it has arrived or met trouble (from
 // stage 590 on). In a list the newest is watched: when that one is there, the others are too.
@@ -59,5 +118,14 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-// A click on the bookmarklet here would only save this page; it is meant to be dragged.
-document.querySelector("[data-bookmarklet]")?.addEventListener("click", (event) => event.preventDefault());
+// A click on a bookmarklet here would only save this page; it is meant to be dragged.
+for (const link of document.querySelectorAll("[data-bookmarklet]")) {
+  link.addEventListener("click", (event) => event.preventDefault());
+}
+
+// The service worker keeps what was opened. The policy of our pages allows one address for it, this one.
+if ("serviceWorker" in navigator) {
+  const address = { createScriptURL: () => "/sw.js" };
+  const policy = window.trustedTypes?.createPolicy("atlas", address) ?? address;
+  addEventListener("load", () => navigator.serviceWorker.register(policy.createScriptURL("")).catch(() => {}));
+}
