@@ -21,11 +21,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from atlas import tags
+from atlas import library, tags
 from atlas.database.dialect import MAX_ID, UtcDateTime, insert, insert_for, is_sqlite
 from atlas.database.engine import read
 from atlas.database.tables import contents, feeds, hosts, items, sightings, transitions
-from atlas.search import newest
 from atlas.stages.table import DONE, FETCHING, TERMINAL, Stage
 from atlas.urls import InvalidUrl, normalise
 
@@ -57,8 +56,6 @@ LONG_REST = dt.timedelta(seconds=60)
 
 _ADMIT_AT_ONCE = 200  # items in one transaction: the write lock is short
 _PUT_OFF_AT_ONCE = 1000
-
-_PIECE = 500  # matches of a search looked at together in a filtered list
 
 # The condition of uq_items_url_key, literally: else neither engine recognises it.
 _UNIQUE = sa.text("stage <> 599")
@@ -616,19 +613,9 @@ def get(conn: Connection, item_id: int) -> dict[str, Any] | None:
     if not 0 < item_id <= MAX_ID:
         return None
     kept = items.outerjoin(contents, contents.c.item_id == sa.func.coalesce(items.c.duplicate_of, items.c.id))
-    query = sa.select(*_SHOWN, *_SHOWN_ALONE).select_from(kept).where(items.c.id == item_id)
+    query = sa.select(*library.SHOWN, *_SHOWN_ALONE).select_from(kept).where(items.c.id == item_id)
     found = conn.execute(query).one_or_none()
     return dict(found._mapping) if found else None
-
-
-_SHOWN: tuple[sa.Column[Any], ...] = (
-    items.c.source, items.c.import_id, items.c.starred_at, items.c.progress, items.c.note, items.c.summary,
-    items.c.keywords, items.c.media, items.c.ignored_at,
-    items.c.id, items.c.kind, items.c.url, items.c.host, items.c.stage, items.c.lane, items.c.due_at,
-    items.c.attempts, items.c.error, items.c.duplicate_of, items.c.feed_id, items.c.title, items.c.byline,
-    items.c.site, items.c.language, items.c.excerpt, items.c.image, items.c.published_at, items.c.word_count,
-    items.c.read_at, items.c.added_at, items.c.updated_at,
-)  # fmt: skip
 
 
 _SHOWN_ALONE = (
@@ -647,26 +634,10 @@ def list_items(
     limit: int = 50,
     cursor: int | None = None,
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """Return at most `limit` items, newest first, and the cursor of the next page (None: this is the last).
-
-    Duplicates (599) show only when asked for. `q` finds words in what was read; with stages at which nothing
-    has been read yet, a part of the title or address.
-    """
-    stages = None if stage is None else {stage} if isinstance(stage, int) else set(stage)
-    query = sa.select(*_SHOWN).order_by(items.c.id.desc())
-    query = query.where(items.c.stage != Stage.DUPLICATE if stages is None else _at(stages))
-    if kind is not None:
-        query = query.where(items.c.kind == kind)
-    if feed_id is not None:
-        query = query.where(items.c.feed_id == feed_id)
-    below = MAX_ID if cursor is None else min(cursor, MAX_ID)
-    if q is None or not q.strip():
-        rows = _rows(conn, query.where(items.c.id < below).limit(limit + 1))
-    elif stages is None or not DONE.isdisjoint(stages):
-        rows = _found_rows(conn, query, q, below, limit + 1)
-    else:
-        rows = _rows(conn, query.where(items.c.id < below, _names(q.strip())).limit(limit + 1))
-    return rows[:limit], (rows[limit - 1]["id"] if len(rows) > limit else None)
+    """Return a page of the library, newest first, and its cursor: see `library.listing`."""
+    wanted = library.Filter(stage=stage, kind=kind, q=q or "", feed_id=feed_id)
+    page = library.listing(conn, wanted, limit=limit, cursor=None if cursor is None else str(cursor))
+    return page.rows, None if page.next is None else int(page.next)
 
 
 def _at(stages: Collection[int]) -> sa.ColumnElement[bool]:
@@ -681,26 +652,6 @@ def _at(stages: Collection[int]) -> sa.ColumnElement[bool]:
 
 def _rows(conn: Connection, query: sa.Select[Any]) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in conn.execute(query)]
-
-
-def _found_rows(
-    conn: Connection, query: sa.Select[Any], q: str, below: int, wanted: int
-) -> list[dict[str, Any]]:
-    """Go through what `q` finds, newest first, in pieces: the other conditions may let few of them pass."""
-    rows: list[dict[str, Any]] = []
-    while len(rows) < wanted:
-        ids = newest(conn, q, below=below, limit=_PIECE)
-        rows += _rows(conn, query.where(items.c.id.in_(ids)).limit(wanted - len(rows)))
-        if len(ids) < _PIECE:
-            break
-        below = ids[-1]
-    return rows
-
-
-def _names(part: str) -> sa.ColumnElement[bool]:
-    return sa.or_(
-        items.c.url.icontains(part, autoescape=True), items.c.title.icontains(part, autoescape=True)
-    )
 
 
 def counts(conn: Connection) -> dict[int, int]:

@@ -365,7 +365,7 @@ def test_the_list_by_stage_kind_and_feed(life, engine, clock):
     assert life.list(stage=777) == ([], None)
 
 
-def test_the_list_of_what_some_words_find(life, monkeypatch):
+def test_the_list_of_what_some_words_find(life):
     ids = [life.finish(f"https://example.com/{n}", text="whale" if n % 2 else "shark") for n in range(8)]
     assert [row["id"] for row in life.list(q="whales")[0]] == ids[7::-2]
     rows, cursor = life.list(q="whales", limit=2)
@@ -374,8 +374,6 @@ def test_the_list_of_what_some_words_find(life, monkeypatch):
     assert life.list(q="unicorn") == ([], None)
     assert life.list(q="-") == ([], None)
     assert len(life.list(q="  ")[0]) == 8
-    monkeypatch.setattr(items, "_PIECE", 1)
-    assert [row["id"] for row in life.list(q="whales")[0]] == ids[7::-2]
     assert life.list(q="whales", kind="video") == ([], None)
 
 
@@ -388,15 +386,16 @@ def test_the_list_of_what_is_ready(life):
     assert [row["url"][-5:] for row in life.list(stage={110, 190})[0]] == ["waits"]
 
 
-def test_the_list_of_the_failed_by_part_of_the_address(life):
+def test_the_list_of_the_failed_by_words_of_the_address(life):
     life.add("https://example.com/50%_off")
     life.fail(life.lease(), ERROR)
     life.add("https://example.com/other", title="Whales")
     life.fail(life.lease(), ERROR)
-    assert [row["url"] for row in life.list(stage=777, q="EXAMPLE.com/o")[0]] == ["https://example.com/other"]
+    assert [row["url"] for row in life.list(stage=777, q="EXAMPLE.com/other")[0]] == [
+        "https://example.com/other"
+    ]
     assert [row["title"] for row in life.list(stage=777, q="whale")[0]] == ["Whales"]
-    assert len(life.list(stage=777, q="%")[0]) == 1
-    assert life.list(stage=777, q="example_com") == ([], None)
+    assert life.list(stage=777, q="%") == ([], None)
 
 
 def test_counting(life, clock, engine):

@@ -1,5 +1,7 @@
 """Searching: one language, the same answers from both engines, and nothing a person types is an error."""
 
+import datetime as dt
+
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -10,7 +12,7 @@ from atlas.database.engine import read
 from atlas.database.tables import contents
 from atlas.database.tables import items as items_table
 from atlas.search import rebuild, search
-from atlas.search.query import MAX_TERMS, Term, parse
+from atlas.search.query import MAX_TERMS, Operator, Term, parse, words
 from atlas.search.snippet import LENGTH, snippet
 
 ANYTHING = st.text(st.sampled_from("ab é日'\"-*():^&|!<>\\%_{}\x00\ud800NEAR AND or NOT")) | st.text(
@@ -19,6 +21,13 @@ ANYTHING = st.text(st.sampled_from("ab é日'\"-*():^&|!<>\\%_{}\x00\ud800NEAR A
 
 
 # The language
+
+
+def words_of(typed):
+    """What a query without operators asks for, in one list."""
+    query = parse(typed)
+    assert not query.where
+    return [*[group[0] if len(group) == 1 else group for group in query.wanted], *query.unwanted]
 
 
 @pytest.mark.parametrize(
@@ -34,26 +43,106 @@ ANYTHING = st.text(st.sampled_from("ab é日'\"-*():^&|!<>\\%_{}\x00\ud800NEAR A
         ("well-known", [Term(("well", "known"))]),
         ("o'brien", [Term(("o", "brien"))]),
         ("C++ .net", [Term(("C",)), Term(("net",))]),
-        ("AND OR NOT NEAR", [Term(("AND",)), Term(("OR",)), Term(("NOT",)), Term(("NEAR",))]),
+        ("AND NOT NEAR", [Term(("AND",)), Term(("NOT",)), Term(("NEAR",))]),
+        ("whale OR ship", [(Term(("whale",)), Term(("ship",)))]),
+        (
+            "a whale OR ship OR sail b",
+            [Term(("a",)), (Term(("whale",)), Term(("ship",)), Term(("sail",))), Term(("b",))],
+        ),
+        ("OR whale", [Term(("OR",)), Term(("whale",))]),
+        ("whale OR", [Term(("whale",)), Term(("OR",))]),
+        ("whale OR -ship", [Term(("whale",)), Term(("OR",)), Term(("ship",), negative=True)]),
+        ("whale or ship", [Term(("whale",)), Term(("or",)), Term(("ship",))]),
         ('title:whale "open', [Term(("title", "whale")), Term(("open",))]),
+        ('title:"white whale"', [Term(("title", "white", "whale"))]),
+        ("is:wet before:soon site:", [Term(("is", "wet")), Term(("before", "soon")), Term(("site",))]),
+        ("before:2026-13-01", [Term(("before", "2026", "13", "01"))]),
+        ("12:30", [Term(("12", "30"))]),
         ("cafe\u0301", [Term(("café",))]),
         ("whale whale", [Term(("whale",))]),
-        ("-whale", []),
+        ("-whale", [Term(("whale",), negative=True)]),
         ('"" - * ...', []),
         ("  ", []),
     ],
 )
 def test_what_is_typed(typed, terms):
-    assert list(parse(typed)) == terms
+    assert words_of(typed) == terms
 
 
-@given(text=ANYTHING)
+@pytest.mark.parametrize(
+    ("typed", "where"),
+    [
+        ("tag:Space", [[("tag", "space")]]),
+        ('TAG:"Deep  Space" -tag:ship', [[("tag", "deep space")], [("tag", "ship", True)]]),
+        ("-is:read", [[("is", "read", True)]]),
+        ('-feed:"the news"', [[("feed", "the news", True)]]),
+        ("tag:a tag:b", [[("tag", "a")], [("tag", "b")]]),
+        ("tag:a OR tag:b", [[("tag", "a"), ("tag", "b")]]),
+        ("kind:note kind:mail", [[("kind", "note"), ("kind", "mail")]]),
+        ("site:https://www.Example.com/a/b", [[("site", "example.com")]]),
+        ("site:*.example.com", [[("site", "example.com")]]),
+        ("lang:pt-BR source:feed", [[("lang", "pt-br")], [("source", "feed")]]),
+    ],
+)
+def test_operators(typed, where):
+    query = parse(typed)
+    assert (query.wanted, query.unwanted) == ((), ())
+    assert sorted(query.where, key=str) == sorted(
+        (tuple(Operator(*one) for one in group) for group in where), key=str
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "moment"), [("2026", (2026, 1, 1)), ("2026-03", (2026, 3, 1)), ("2026-3-5", (2026, 3, 5))]
+)
+def test_dates(typed, moment):
+    ((operator,),) = parse(f"after:{typed}").where
+    assert operator.moment == dt.datetime(*moment, tzinfo=dt.UTC)
+
+
+def test_operators_stand_among_words():
+    query = parse('white tag:sea "big whale" -is:read -ship')
+    assert query.wanted == ((Term(("white",)),), (Term(("big", "whale")),))
+    assert query.unwanted == (Term(("ship",), negative=True),)
+    assert query.where == ((Operator("tag", "sea"),), (Operator("is", "read", negative=True),))
+
+
+PIECES = st.sampled_from(
+    [
+        "whale",
+        '"',
+        "-",
+        ":",
+        " ",
+        " OR ",
+        "tag:",
+        "is:unread",
+        "site:",
+        "before:2026",
+        "*",
+        "é",
+        "日",
+        "after:99999",
+    ]
+)
+
+
+@given(text=ANYTHING | st.lists(PIECES).map("".join))
 def test_words_never_hold_syntax(text):
-    terms = parse(text)
-    assert len(terms) <= MAX_TERMS
-    for term in terms:
+    query = parse(text)
+    assert len(query.wanted) + len(query.unwanted) + len(query.where) <= MAX_TERMS
+    for term in (*query.terms, *query.unwanted):
         assert term.words
         assert not set("".join(term.words)) & set("\"'-*():^&|!<>\\%_ \x00\ud800")
+    for group in query.where:
+        assert all(operator.value for operator in group)
+
+
+@given(text=st.text(st.sampled_from("ab é日'-.")))
+def test_quoting_makes_one_phrase_of_anything(text):
+    found = words(text)
+    query = parse(f'"{text}"')
+    assert query.wanted == (((Term(found),),) if found else ())
 
 
 # The library
@@ -78,7 +167,7 @@ def library(engine, clock):
     names = {}
     with engine.begin() as conn:
         for name, (title, text) in texts.items():
-            added = items.add(conn, f"https://{len(names)}.example/", now=clock(), correlation_id="test")
+            added = items.add(conn, f"https://{len(names)}.test/", now=clock(), correlation_id="test")
             items.write_content(conn, added.id, title=title, text=text, html=f"<p>{text}</p>")
             names[added.id] = name
 
@@ -119,7 +208,9 @@ FOUND = {
     "the question": {"play"},
     "or -question": {"moby", "tech"},
     "unicorn": set(),
-    "-whale": set(),
+    "whale OR hamlet": {"moby", "science", "play"},
+    "whale OR hamlet question OR anatomy": {"science", "play"},
+    "-whale": {"café", "tech", "play"},
     "": set(),
 }
 
@@ -179,7 +270,7 @@ def test_of_very_many_the_newest_are_ordered(engine, clock, monkeypatch):
             text = "whale" + " ship" * (20 if number == 4 else 1)
             items.write_content(conn, added.id, title="", text=text, html="")
         total, hits = search(conn, "whale")
-    assert total == 5
+    assert total == 3  # more than are ordered
     assert [hit.url[-1] for hit in hits] == ["3", "4"]
 
 
@@ -252,17 +343,18 @@ def test_a_text_with_more_words_than_postgresql_indexes(engine, clock):
         ("cetaceans", "ceta*", "<mark>cetaceans</mark>"),
         ("a white  \n whale", '"white whale"', "a <mark>white</mark> <mark>whale</mark>"),
         ("whale and ship", "whale -ship", "<mark>whale</mark> and ship"),
+        ("whale and <b>", "is:unread", "whale and &lt;b&gt;"),
         ("<b>whale</b>", "whale", "&lt;b&gt;<mark>whale</mark>&lt;/b&gt;"),
         ("", "whale", ""),
     ],
 )
 def test_snippet(text, q, html):
-    assert snippet(text, parse(q)) == html
+    assert snippet(text, parse(q).terms) == html
 
 
 def test_the_snippet_is_cut_where_the_words_stand_together():
     text = "whale " + "filler " * 200 + "the white whale swam " + "filler " * 200
-    html = snippet(text, parse("white whale"))
+    html = snippet(text, parse("white whale").terms)
     assert "the <mark>white</mark> <mark>whale</mark> swam" in html
     assert html.startswith("…filler")
     assert html.endswith("filler…")
@@ -271,9 +363,7 @@ def test_the_snippet_is_cut_where_the_words_stand_together():
 
 @given(text=st.text(st.sampled_from("ab é<>&\"' \nİ")), q=st.text(st.sampled_from("ab é"), min_size=1))
 def test_a_snippet_is_always_safe(text, q):
-    terms = parse(q)
-    if not terms:
-        return
+    terms = parse(q).terms
     bare = snippet(text, terms).replace("<mark>", "").replace("</mark>", "")
     assert not set("<>\"'") & set(bare)
     assert bare.count("&") == sum(bare.count(name) for name in ("&lt;", "&gt;", "&amp;", "&quot;", "&#x27;"))

@@ -22,6 +22,12 @@ SQLITE_PATIENCE = 600_000
 #: Tables of the full-text index, which SQLAlchemy cannot describe.
 NOT_IN_METADATA = frozenset(
     {
+        "cards",
+        "cards_config",
+        "cards_content",
+        "cards_data",
+        "cards_docsize",
+        "cards_idx",
         "contents_fts",
         "contents_fts_config",
         "contents_fts_data",

@@ -62,6 +62,8 @@ items = sa.Table(
     # A dead letter that was set aside, and how often dead letters were tried again by themselves.
     sa.Column("ignored_at", UtcDateTime),
     sa.Column("revivals", sa.SmallInteger, nullable=False, server_default="0"),
+    # When its reader gave it its title: reading it anew leaves that alone.
+    sa.Column("named_at", UtcDateTime),
     sa.CheckConstraint("stage BETWEEN 0 AND 599 OR stage IN (666, 777, 888)", name="ck_items_stage"),
     sa.CheckConstraint("stage <> 599 OR duplicate_of IS NOT NULL", name="ck_items_duplicate"),
     sqlite_autoincrement=True,  # the id of a deleted item never comes back as another one
@@ -104,6 +106,25 @@ sa.Index(
     items.c.id,
     sqlite_where=items.c.starred_at.is_not(None),
     postgresql_where=items.c.starred_at.is_not(None),
+)
+sa.Index(
+    "ix_items_read",
+    items.c.read_at,
+    sqlite_where=items.c.read_at.is_not(None),
+    postgresql_where=items.c.read_at.is_not(None),
+)
+sa.Index(
+    "ix_items_noted",
+    items.c.id,
+    sqlite_where=items.c.note.is_not(None),
+    postgresql_where=items.c.note.is_not(None),
+)
+sa.Index(
+    "ix_items_published_at",
+    items.c.published_at,
+    items.c.id,
+    sqlite_where=items.c.published_at.is_not(None),
+    postgresql_where=items.c.published_at.is_not(None),
 )
 
 #: What is read and searched; the full-text index is built over `title` and `text`.

@@ -1,5 +1,5 @@
-"""Search in titles and texts: one language and one result for FTS5 and tsvector."""
+"""Search in titles, texts and what their reader wrote: one language and one result for FTS5 and tsvector."""
 
-from atlas.search.results import Hit, newest, rebuild, search
+from atlas.search.results import RANKED, Hit, rebuild, search
 
-__all__ = ["Hit", "newest", "rebuild", "search"]
+__all__ = ["RANKED", "Hit", "rebuild", "search"]

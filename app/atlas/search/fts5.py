@@ -1,41 +1,57 @@
 """Searching with SQLite's FTS5."""
 
+import json
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from atlas.search.query import Term
+from atlas.database.dialect import BigId
+from atlas.database.tables import items
+from atlas.search.conditions import Condition, Ids
+from atlas.search.query import Query, Term
 
-_COUNT = sa.text("SELECT count(*) FROM contents_fts WHERE contents_fts MATCH :query")
-_NEWEST = sa.text("""
-    SELECT rowid FROM contents_fts WHERE contents_fts MATCH :query AND rowid < :below
-    ORDER BY rowid DESC LIMIT :limit
-""")
-# The weights are those of title and text.
-_BEST = sa.text("""
+_TEXTS = sa.table("contents_fts", sa.column("rowid", BigId))
+_CARDS = sa.table("cards", sa.column("rowid", BigId))
+
+# The weights are those of title and text; of title, address, notes and tags. A sum keeps FTS5 from beginning
+# anew for each id.
+_BEST = """
+    SELECT rowid AS id, {rank} AS badness FROM {table}
+    WHERE {table} MATCH :query AND rowid BETWEEN :first AND :last
+        AND rowid + 0 IN (SELECT value FROM json_each(:ids))
+"""
+_ORDERED = sa.text(
+    f"""
     SELECT id FROM (
-        SELECT rowid AS id, bm25(contents_fts, 8.0, 1.0) AS badness FROM contents_fts
-        WHERE contents_fts MATCH :query ORDER BY rowid DESC LIMIT :ranked
-    ) ORDER BY badness, id DESC LIMIT :limit OFFSET :offset
-""")
+        {_BEST.format(table="contents_fts", rank="bm25(contents_fts, 8.0, 1.0)")}
+        UNION ALL {_BEST.format(table="cards", rank="bm25(cards, 8.0, 2.0, 4.0, 4.0)")}
+    ) GROUP BY id ORDER BY min(badness), id DESC
+    """  # noqa: S608 - our own words
+)
 
 
-def best(
-    conn: Connection, terms: Sequence[Term], *, ranked: int, limit: int, offset: int
-) -> tuple[int, list[int]]:
-    """Return how many items match, and the ids from `offset` of the newest `ranked` in order of relevance."""
-    query = _query(terms)
-    total: int = conn.execute(_COUNT, {"query": query}).scalar_one()
-    if total == 0:
-        return 0, []
-    values = {"query": query, "ranked": ranked, "limit": limit, "offset": offset}
-    return total, list(conn.execute(_BEST, values).scalars())
+def conditions(query: Query) -> list[Condition]:
+    """Return what the words of a query ask of an item."""
+    found = []
+    if query.wanted:
+        ids = matches(query)
+        found.append(Condition(items.c.id.in_(ids), ids))
+    if query.unwanted:
+        text = " OR ".join(map(_phrase, query.unwanted))
+        found.append(Condition(items.c.id.not_in(_ids(text))))
+    return found
 
 
-def newest(conn: Connection, terms: Sequence[Term], *, below: int, limit: int) -> list[int]:
-    """Return the ids of the newest matches less than `below`, newest first."""
-    return list(conn.execute(_NEWEST, {"query": _query(terms), "below": below, "limit": limit}).scalars())
+def matches(query: Query, *, below: int | None = None, above: int | None = None) -> Ids:
+    """Return the query for the ids whose text, or card, has the words that are wanted."""
+    return _ids(_wanted(query), below=below, above=above)
+
+
+def ranked(conn: Connection, query: Query, ids: Sequence[int]) -> list[int]:
+    """Return `ids` in order of relevance, best first."""
+    values = {"query": _wanted(query), "first": min(ids), "last": max(ids), "ids": json.dumps(list(ids))}
+    return list(conn.execute(_ORDERED, values).scalars())
 
 
 def rebuild(conn: Connection) -> None:
@@ -43,10 +59,18 @@ def rebuild(conn: Connection) -> None:
     conn.exec_driver_sql("INSERT INTO contents_fts (contents_fts) VALUES ('rebuild')")
 
 
-def _query(terms: Sequence[Term]) -> str:
+def _ids(text: str, *, below: int | None = None, above: int | None = None) -> Ids:
+    parts = []
+    for table in (_TEXTS, _CARDS):
+        part = sa.select(table.c.rowid.label("id")).where(sa.literal_column(table.name).op("MATCH")(text))
+        part = part if below is None else part.where(table.c.rowid < below)
+        parts.append(part if above is None else part.where(table.c.rowid > above))
+    return sa.union(*parts)
+
+
+def _wanted(query: Query) -> str:
     """Write the query for MATCH. Words hold letters, digits and marks only: none of them can be syntax."""
-    wanted = " AND ".join(_phrase(term) for term in terms if not term.negative)
-    return f"({wanted})" + "".join(f" NOT {_phrase(term)}" for term in terms if term.negative)
+    return " AND ".join(f"({' OR '.join(map(_phrase, group))})" for group in query.wanted)
 
 
 def _phrase(term: Term) -> str:

@@ -27,7 +27,7 @@ Span = tuple[int, int]
 def snippet(text: str, terms: tuple[Term, ...]) -> str:
     """Return about LENGTH characters of `text` as safe HTML, the words of `terms` in <mark>."""
     folded = text.translate(_FOLD).lower()  # neither moves a character
-    found = [match.span() for match in islice(_pattern(terms).finditer(folded), PLACES)]
+    found = [match.span() for match in islice(_pattern(terms).finditer(folded), PLACES)] if terms else []
     start, end = _window(text, folded, found)
     parts = ["…"] if start else []
     position = start

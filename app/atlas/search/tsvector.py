@@ -5,37 +5,40 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from atlas.database.dialect import MAX_ID
-from atlas.search.query import Term
+from atlas.database.dialect import BigId
+from atlas.database.tables import items
+from atlas.search.conditions import Condition, Ids
+from atlas.search.query import Query, Term
 
-# One pass for number and newest: phrases are checked in the words themselves, and that is what takes time.
-# The sum keeps PostgreSQL from looking at all ids first.
-_FOUND = sa.text("""
-    SELECT count(*) AS total, (array_agg(item_id ORDER BY item_id DESC))[1 : :most] AS newest
-    FROM search_index WHERE words @@ to_tsquery('atlas', :query) AND item_id + 0 < :below
-""")
+_TEXTS = sa.table("search_index", sa.column("item_id", BigId), sa.column("words"))
+_CARDS = sa.table("cards", sa.column("item_id", BigId), sa.column("words"))
 # The weights are those of the labels D, C, B, A (A is the title); 1 divides by the logarithm of the length.
-_BEST = sa.text("""
-    SELECT item_id FROM search_index WHERE item_id = ANY(:ids)
-    ORDER BY ts_rank('{0.1, 0.1, 0.1, 1.0}', words, to_tsquery('atlas', :query), 1) DESC, item_id DESC
-    LIMIT :limit OFFSET :offset
+_ORDERED = sa.text("""
+    SELECT ids.id FROM unnest(CAST(:ids AS bigint[])) AS ids (id)
+    LEFT JOIN search_index ON search_index.item_id = ids.id
+    LEFT JOIN cards ON cards.item_id = ids.id
+    ORDER BY greatest(
+        ts_rank('{0.1, 0.1, 0.1, 1.0}', search_index.words, to_tsquery('atlas', :query), 1),
+        ts_rank('{0.1, 0.1, 0.1, 1.0}', cards.words, to_tsquery('atlas', :query), 1) / 4
+    ) DESC, ids.id DESC
 """)
-_SCANS = sa.text("SELECT set_config('enable_seqscan', :to, true), set_config('enable_indexscan', :to, true)")
 
 
-def best(
-    conn: Connection, terms: Sequence[Term], *, ranked: int, limit: int, offset: int
-) -> tuple[int, list[int]]:
-    """Return how many items match, and the ids from `offset` of the newest `ranked` in order of relevance."""
-    query = _query(terms)
-    total, ids = _found(conn, query, below=MAX_ID, most=ranked)
-    values = {"ids": ids, "query": query, "limit": limit, "offset": offset}
-    return total, list(conn.execute(_BEST, values).scalars()) if ids else []
+def conditions(query: Query) -> list[Condition]:
+    """Return what the words of a query ask of an item."""
+    found = []
+    if query.wanted:
+        text = " & ".join(f"({' | '.join(map(_phrase, group))})" for group in query.wanted)
+        found.append(Condition(_have(text), _ids(text)))
+    if query.unwanted:
+        found.append(Condition(~_have(" | ".join(map(_phrase, query.unwanted)))))
+    return found
 
 
-def newest(conn: Connection, terms: Sequence[Term], *, below: int, limit: int) -> list[int]:
-    """Return the ids of the newest matches less than `below`, newest first."""
-    return _found(conn, _query(terms), below=below, most=limit)[1]
+def ranked(conn: Connection, query: Query, ids: Sequence[int]) -> list[int]:
+    """Return `ids` in order of relevance, best first."""
+    text = " & ".join(f"({' | '.join(map(_phrase, group))})" for group in query.wanted)
+    return list(conn.execute(_ORDERED, {"ids": list(ids), "query": text}).scalars())
 
 
 def rebuild(conn: Connection) -> None:
@@ -45,20 +48,21 @@ def rebuild(conn: Connection) -> None:
     conn.exec_driver_sql("UPDATE contents SET title = title")
 
 
-def _found(conn: Connection, query: str, *, below: int, most: int) -> tuple[int, list[int]]:
-    # Left alone, PostgreSQL reads the words of every row when it expects many matches: it does not count that
-    # they are stored apart from the row. The index alone is ten times quicker.
-    conn.execute(_SCANS, {"to": "off"})
-    found = conn.execute(_FOUND, {"query": query, "below": below, "most": most}).one()
-    conn.execute(_SCANS, {"to": "on"})
-    return found.total, found.newest or []
+def _match(table: sa.TableClause, text: str) -> sa.ColumnElement[bool]:
+    query: sa.ColumnElement[object] = sa.func.to_tsquery(sa.literal_column("'atlas'::regconfig"), text)
+    return table.c.words.op("@@", is_comparison=True, return_type=sa.Boolean())(query)
 
 
-def _query(terms: Sequence[Term]) -> str:
-    """Write the query for to_tsquery. Words hold letters, digits and marks only: none can be syntax."""
-    return " & ".join(("!" if term.negative else "") + _phrase(term) for term in terms)
+def _have(text: str) -> sa.ColumnElement[bool]:
+    """Look at the words of one item: what is common is met soon, newest first."""
+    return sa.or_(*(sa.exists().where(t.c.item_id == items.c.id, _match(t, text)) for t in (_TEXTS, _CARDS)))
+
+
+def _ids(text: str) -> Ids:
+    return sa.union(*(sa.select(t.c.item_id.label("id")).where(_match(t, text)) for t in (_TEXTS, _CARDS)))
 
 
 def _phrase(term: Term) -> str:
+    """Write a phrase for to_tsquery. Words hold letters, digits and marks only: none can be syntax."""
     ending = ":*" if term.prefix else ""
     return "(" + " <-> ".join(f"'{word}'{ending}" for word in term.words) + ")"

@@ -1,0 +1,179 @@
+"""What an item may have to meet, each as a test of its row and, where an index is, a way to its id."""
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from atlas.database.tables import feeds, highlights, item_tags, items, sightings, tags
+from atlas.search.query import Operator
+from atlas.stages.table import DONE, TERMINAL, Stage
+
+#: A query for ids, in a column called "id".
+Ids = sa.Select[tuple[int]] | sa.CompoundSelect[tuple[int]]
+
+#: The stages a state is made of.
+WAITING = frozenset(Stage) - TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`clause` is a test of a row of `items`; `ids` finds the same by an index, None where there is none."""
+
+    clause: sa.ColumnElement[bool]
+    ids: Ids | None = None
+
+
+def negation(condition: Condition) -> Condition:
+    """Return what the items meet that do not meet the condition."""
+    return Condition(~sa.func.coalesce(condition.clause, sa.false()))
+
+
+def any_of(conditions: Sequence[Condition]) -> Condition:
+    """Return what the items meet that meet at least one of the conditions."""
+    if len(conditions) == 1:
+        return conditions[0]
+    ways = [condition.ids for condition in conditions if condition.ids is not None]
+    clause = sa.or_(*(condition.clause for condition in conditions))
+    return Condition(clause, sa.union(*ways) if len(ways) == len(conditions) else None)
+
+
+def _indexed(clause: sa.ColumnElement[bool]) -> Condition:
+    return Condition(clause, sa.select(items.c.id.label("id")).where(clause))
+
+
+def _related(table: sa.Table, clause: sa.ColumnElement[bool]) -> Condition:
+    """Match items with a row in another table."""
+    there = sa.exists().where(table.c.item_id == items.c.id, clause)
+    return Condition(there, sa.select(table.c.item_id.label("id")).where(clause).distinct())
+
+
+def kind(value: str) -> Condition:
+    """Match one kind."""
+    return _indexed(items.c.kind == value)
+
+
+def source(value: str) -> Condition:
+    """Match how it came in."""
+    return _indexed(items.c.source == value)
+
+
+def batch(import_id: int) -> Condition:
+    """Match what an import brought."""
+    return _indexed(items.c.import_id == import_id)
+
+
+def tag(name: str) -> Condition:
+    """Match what carries a tag."""
+    mine = sa.select(tags.c.id).where(tags.c.key == " ".join(name.split()).casefold()).scalar_subquery()
+    there = sa.exists().where(item_tags.c.item_id == items.c.id, item_tags.c.tag_id == mine)
+    return Condition(there, sa.select(item_tags.c.item_id.label("id")).where(item_tags.c.tag_id == mine))
+
+
+def feed(ids: Collection[int]) -> Condition:
+    """Match what one of these feeds brought, or showed when it was here already."""
+    came = _indexed(items.c.feed_id.in_(ids))
+    return any_of([came, _related(sightings, sightings.c.feed_id.in_(ids))])
+
+
+def hosts(names: Collection[str]) -> Condition:
+    """Match what comes from one of these hosts."""
+    return _indexed(items.c.host.in_(names))
+
+
+def language(code: str) -> Condition:
+    """Match a language, whatever the country: en finds en-GB too."""
+    return Condition(sa.or_(items.c.language == code, items.c.language.ilike(f"{code}-%")))
+
+
+def before(moment: dt.datetime) -> Condition:
+    """Match what was added before."""
+    return _indexed(items.c.added_at < moment)
+
+
+def after(moment: dt.datetime) -> Condition:
+    """Match what was added then or later."""
+    return _indexed(items.c.added_at >= moment)
+
+
+def stages(chosen: Collection[int]) -> Condition:
+    """Match what stands at one of these stages."""
+    return _indexed(items.c.stage.in_(sorted(int(stage) for stage in chosen)))
+
+
+def not_duplicate() -> Condition:
+    """Match all but what was here already."""
+    return Condition(items.c.stage != Stage.DUPLICATE)
+
+
+# The condition of ix_items_unread, literally: else neither engine recognises it.
+_UNREAD = sa.literal_column("items.read_at IS NULL AND items.stage IN (590, 595)", sa.Boolean)
+
+
+def state(name: str) -> Condition:
+    """Match a state of `query.STATES`. Raises KeyError for another word."""
+    return _STATES[name]
+
+
+_GIVEN_UP = items.c.stage == Stage.PERMANENT_ERROR
+_STATES: dict[str, Condition] = {
+    "unread": _indexed(_UNREAD.self_group()),
+    "read": _indexed(items.c.read_at.is_not(None)),
+    "archived": _indexed(items.c.read_at.is_not(None)),  # what other services call it
+    "starred": _indexed(items.c.starred_at.is_not(None)),
+    "highlighted": _related(highlights, sa.true()),
+    "annotated": any_of(
+        [_indexed(items.c.note.is_not(None)), _related(highlights, highlights.c.note.is_not(None))]
+    ),
+    "tagged": Condition(sa.exists().where(item_tags.c.item_id == items.c.id)),
+    "ready": stages(DONE),
+    "waiting": stages(WAITING),
+    "failed": _indexed(sa.and_(_GIVEN_UP, items.c.ignored_at.is_(None))),
+    "ignored": _indexed(sa.and_(_GIVEN_UP, items.c.ignored_at.is_not(None))),
+    "duplicate": stages([Stage.DUPLICATE]),
+}
+
+
+def operator(conn: sa.Connection, asked: Operator) -> Condition:
+    """Return what an operator of a query means in this library."""
+    found = _OPERATORS[asked.name](conn, asked)
+    return negation(found) if asked.negative else found
+
+
+def feeds_called(conn: sa.Connection, name: str) -> list[int]:
+    """Return the feeds of that number, or with that in their title or address."""
+    if name.isascii() and name.isdigit() and len(name) <= 18:
+        return [int(name)]
+    called = sa.or_(
+        feeds.c.title.icontains(name, autoescape=True), feeds.c.url.icontains(name, autoescape=True)
+    )
+    return list(conn.execute(sa.select(feeds.c.id).where(called)).scalars())
+
+
+def feeds_in(conn: sa.Connection, folder: str) -> list[int]:
+    """Return the feeds in a folder."""
+    query = sa.select(feeds.c.id).where(sa.func.lower(feeds.c.folder) == folder.lower())
+    return list(conn.execute(query).scalars())
+
+
+def hosts_of(conn: sa.Connection, site: str) -> list[str]:
+    """Return the hosts that belong to a site: itself and what is below it. Reads the index of hosts."""
+    below = items.c.host.endswith(f".{site}", autoescape=True)
+    found = conn.execute(sa.select(items.c.host).where(below).distinct().limit(1000)).scalars()
+    return [site, *found]
+
+
+_OPERATORS: dict[str, Any] = {
+    "kind": lambda _, asked: kind(asked.value),
+    "source": lambda _, asked: source(asked.value),
+    "tag": lambda _, asked: tag(asked.value),
+    "is": lambda _, asked: state(asked.value),
+    "before": lambda _, asked: before(asked.moment),
+    "after": lambda _, asked: after(asked.moment),
+    "lang": lambda _, asked: language(asked.value),
+    "feed": lambda conn, asked: feed(feeds_called(conn, asked.value)),
+    "folder": lambda conn, asked: feed(feeds_in(conn, asked.value)),
+    "site": lambda conn, asked: hosts(hosts_of(conn, asked.value)),
+}
