@@ -60,14 +60,31 @@ def _parser() -> argparse.ArgumentParser:
     user = _group(verbs, "user", "manage accounts")
     password = _verb(user, "set", "accounts:set_password", "make an account, or give it a new password")
     password.add_argument("name", metavar="NAME", help="the password is read from standard input")
+    password.add_argument(
+        "--role", choices=("owner", "member"), help="owners manage accounts (the first account: owner)"
+    )
+    _verb(user, "list", "accounts:list_users", "list the accounts")
+    remove = _verb(user, "remove", "accounts:remove_user", "remove an account, its sessions and tokens")
+    remove.add_argument("name", metavar="NAME")
 
     token = _group(verbs, "token", "manage API tokens")
     create = _verb(token, "create", "accounts:create_token", "make a token and print it, once")
     create.add_argument("name", metavar="NAME", help="the program it is for")
     create.add_argument("--user", metavar="USER", help="the account it belongs to (the owner's)")
+    create.add_argument(
+        "--scope",
+        action="append",
+        choices=("read", "write", "admin"),
+        help="what it may do: look, change the library, manage accounts (read and write); may be repeated",
+    )
+    create.add_argument(
+        "--expires", type=_positive, metavar="DAYS", help="it ends after so many days (never)"
+    )
     _verb(token, "list", "accounts:list_tokens", "list the tokens")
     revoke = _verb(token, "revoke", "accounts:revoke_token", "make a token worthless")
     revoke.add_argument("id", metavar="ID", type=_positive, help="as `atlas token list` shows it")
+    audit = _verb(verbs, "audit-log", "accounts:audit_log", "show what was done with accounts, and by whom")
+    audit.add_argument("--limit", type=_positive, default=50, metavar="N", help="show the last N (50)")
     return parser
 
 

@@ -222,12 +222,42 @@ def test_users_and_tokens(atlas, engine) -> None:
     assert plain.startswith("atl_")
     with engine.begin() as conn:
         accounts.touch_token(conn, accounts.check_token(conn, plain, utc_now()).token_id, utc_now())
-    assert re.match(r"1  phone  \(owner, made [-\d]+, used [-\d]+\)\n", atlas("token", "list").out)
+    assert re.match(
+        r"1  phone  \(owner, read\+write, made [-\d]+, used [-\d]+\)\n", atlas("token", "list").out
+    )
     assert plain not in atlas("token", "list", "--json").out
     assert atlas("token", "revoke", "1").status == 0
     assert "no token 1" in atlas("token", "revoke", "1").err
     assert atlas("token", "list").out == "There are no tokens.\n"
     assert atlas("user", "set", "owner", stdin="").err == "atlas: The password is empty.\n"
+
+
+def test_tokens_with_scopes_and_an_end(atlas, engine) -> None:
+    atlas("user", "set", "owner", stdin="s3cret\n")
+    plain = atlas("token", "create", "reader", "--scope", "read", "--expires", "7").out.strip()
+    with engine.connect() as conn:
+        assert accounts.check_token(conn, plain, utc_now()).scopes == {"read"}
+        assert accounts.check_token(conn, plain, utc_now() + dt.timedelta(days=8)) is None
+    (row,) = json.loads(atlas("token", "list", "--json").out)
+    assert row["scopes"] == ["read"]
+    assert "until" in atlas("token", "list").out
+    assert atlas("token", "create", "x", "--scope", "all").status == 2
+
+
+def test_accounts_are_made_listed_and_removed(atlas, engine) -> None:
+    assert "(owner)" in atlas("user", "set", "anna", stdin="one\n").out, "the first account is an owner's"
+    assert "(member)" in atlas("user", "set", "bert", stdin="two\n").out
+    assert atlas("user", "list").out == "anna  (owner, password)\nbert  (member, password)\n"
+    assert "only owner" in atlas("user", "remove", "anna").err
+    assert "(owner)" in atlas("user", "set", "bert", "--role", "owner", stdin="two\n").out
+    assert atlas("user", "remove", "anna").status == 0
+    assert "no account" in atlas("user", "remove", "anna").err
+    told = atlas("audit-log").out.splitlines()
+    assert told[-1].endswith('command line  user.remove  {"user": "anna"}')
+    assert [row["action"] for row in json.loads(atlas("audit-log", "--limit", "2", "--json").out)] == [
+        "user.role",
+        "user.remove",
+    ]
 
 
 def test_feeds(atlas) -> None:

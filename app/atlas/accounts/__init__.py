@@ -3,9 +3,23 @@
 Secrets are kept as hashes only: passwords as argon2id, the random tokens of sessions and programs as SHA-256.
 """
 
-from atlas.accounts.journal import audit
-from atlas.accounts.logins import TooManyAttempts, login
-from atlas.accounts.preferences import prefer, preferences
+from atlas.accounts.journal import (
+    AuditRow,
+    audit,
+    read_audit,
+)
+from atlas.accounts.logins import (
+    TooManyAttempts,
+    check_client,
+    check_password,
+    count_failure,
+    login,
+    open_session,
+)
+from atlas.accounts.preferences import (
+    prefer,
+    preferences,
+)
 from atlas.accounts.sessions import (
     Session,
     SessionRow,
@@ -18,41 +32,81 @@ from atlas.accounts.sessions import (
     touch,
 )
 from atlas.accounts.tokens import (
+    SCOPES,
     TokenRow,
     TokenUse,
+    check_fever_key,
     check_token,
+    create_login,
     create_token,
+    fever_key,
     list_tokens,
     revoke_token,
     touch_token,
+    use_refresh,
 )
-from atlas.accounts.users import User, ensure_owner, find_user, has_users, set_password
+from atlas.accounts.users import (
+    ROLES,
+    LastOwnerError,
+    User,
+    UserRow,
+    add_user,
+    ensure_owner,
+    find_user,
+    has_users,
+    link_user,
+    list_users,
+    remove_user,
+    set_password,
+    set_role,
+    user_of,
+)
 
 __all__ = [
+    "ROLES",
+    "SCOPES",
+    "AuditRow",
+    "LastOwnerError",
     "Session",
     "SessionRow",
     "TokenRow",
     "TokenUse",
     "TooManyAttempts",
     "User",
+    "UserRow",
+    "add_user",
     "audit",
+    "check_client",
+    "check_fever_key",
+    "check_password",
     "check_token",
+    "count_failure",
+    "create_login",
     "create_token",
     "digest",
     "end_session",
     "end_sessions",
     "ensure_owner",
+    "fever_key",
     "find_user",
     "has_users",
+    "link_user",
     "list_sessions",
     "list_tokens",
+    "list_users",
     "login",
     "logout",
+    "open_session",
     "prefer",
     "preferences",
+    "read_audit",
+    "remove_user",
     "revoke_token",
     "session",
     "set_password",
+    "set_role",
     "touch",
     "touch_token",
+    "use_refresh",
+    "user_of",
 ]

@@ -11,7 +11,10 @@ from sqlalchemy.engine import Connection, Engine
 
 from atlas.accounts import passwords, sessions
 from atlas.accounts.journal import audit
+from atlas.accounts.tokens import PREFIX, check_token
+from atlas.accounts.users import User
 from atlas.database.dialect import is_sqlite
+from atlas.database.engine import read
 from atlas.database.tables import login_failures, users
 
 #: Failures are counted for this long.
@@ -45,6 +48,40 @@ def login(
     """Return the token of a new session of `days` days; None when name and password do not belong together.
 
     `replaces` is the token the visitor came with, if any: it is worthless afterwards, whoever planted it.
+    Raises TooManyAttempts.
+    """
+    user = check_password(engine, name, password, now=now, address=address)
+    if user is None:
+        return None
+    with engine.begin() as conn:
+        return open_session(
+            conn, user, now=now, days=days, address=address, agent=agent, replaces=replaces, how="password"
+        )
+
+
+def open_session(
+    conn: Connection,
+    user: User,
+    *,
+    now: dt.datetime,
+    days: float,
+    address: str,
+    agent: str,
+    replaces: str | None,
+    how: str,
+) -> str:
+    """Begin a session for someone who has proven who he is; return its token, which is always a new one."""
+    if replaces:
+        sessions.discard(conn, replaces)
+    audit(conn, user.name, "login", {"address": address, "how": how}, now)
+    return sessions.start(conn, user.id, now=now, days=days, address=address, agent=agent)
+
+
+def check_password(
+    engine: Engine, name: str, password: str, *, now: dt.datetime, address: str
+) -> User | None:
+    """Return the user of that name if the password is right, and keep count of those that are not.
+
     The hash is computed outside any transaction. Raises TooManyAttempts.
     """
     per_name, per_address = _keys(name, address)
@@ -61,13 +98,32 @@ def login(
     assert user is not None  # noqa: S101 - nobody's password is never right
     with engine.begin() as conn:
         _forget_failures(conn, per_name, attempt)
-        if replaces:
-            sessions.discard(conn, replaces)
         if passwords.is_outdated(user.password_hash):
             better = passwords.hash_password(password)
             conn.execute(users.update().where(users.c.id == user.id).values(password_hash=better))
-        audit(conn, user.name, "login", {"address": address}, now)
-        return sessions.start(conn, user.id, now=now, days=days, address=address, agent=agent)
+    return User(user.id, user.name, user.role)
+
+
+def check_client(
+    engine: Engine, name: str, password: str, *, now: dt.datetime, address: str
+) -> tuple[User, str | None] | None:
+    """Return who a client logs in: with a token instead of the password (which comes back), or the password.
+
+    None when neither is right. Raises TooManyAttempts.
+    """
+    if password.startswith(PREFIX):
+        with read(engine) as conn:
+            found = check_token(conn, password, now)
+        if found is not None and found.user.name == name:
+            return found.user, password
+    user = check_password(engine, name, password, now=now, address=address)
+    return None if user is None else (user, None)
+
+
+def count_failure(engine: Engine, what: str, *, now: dt.datetime, address: str) -> None:
+    """Note that something wrong was presented as `what` ("fever"). Raises TooManyAttempts after a few."""
+    with engine.begin() as conn:
+        _reserve_attempt(conn, *_keys(f"\0{what}", address), now)
 
 
 def _keys(name: str, address: str) -> tuple[str, str]:

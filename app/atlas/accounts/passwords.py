@@ -28,7 +28,7 @@ def hash_password(password: str) -> str:
 
 
 def verify(stored: str | None, password: str) -> bool:
-    """Say whether `password` made the hash `stored`; None (no such user) takes as long and is False."""
+    """Say whether `password` made the hash `stored`; None or "" (nobody's) takes as long, and is False."""
     decoy = _decoy()
     if len(password) > MAX_LENGTH:
         return False
@@ -37,7 +37,7 @@ def verify(stored: str | None, password: str) -> bool:
             _HASHER.verify(stored or decoy, password.encode("utf-8", "surrogatepass"))
         except (VerificationError, InvalidHashError):
             return False
-    return stored is not None
+    return bool(stored)
 
 
 def is_outdated(stored: str) -> bool:

@@ -24,6 +24,7 @@ class Session:
 
     user_id: int
     user_name: str
+    user_role: str
     token_sha256: str
     created_at: dt.datetime
     expires_at: dt.datetime
@@ -66,7 +67,7 @@ def start(conn: Connection, user_id: int, *, now: dt.datetime, days: float, addr
 def session(conn: Connection, token: str, now: dt.datetime) -> Session | None:
     """Return the session of a cookie, None when it is nobody's or ran out. Writes nothing."""
     found = conn.execute(
-        sa.select(sessions, users.c.name)
+        sa.select(sessions, users.c.name, users.c.role)
         .join_from(sessions, users)
         .where(sessions.c.token_sha256 == digest(token), sessions.c.expires_at > now)
     ).one_or_none()
@@ -75,6 +76,7 @@ def session(conn: Connection, token: str, now: dt.datetime) -> Session | None:
     return Session(
         user_id=found.user_id,
         user_name=found.name,
+        user_role=found.role,
         token_sha256=found.token_sha256,
         created_at=found.created_at,
         expires_at=found.expires_at,
@@ -126,6 +128,7 @@ def end_session(conn: Connection, user_id: int, token_sha256: str, now: dt.datet
     return True
 
 
-def end_sessions(conn: Connection, user_id: int) -> int:
-    """Log a user out everywhere; return from how many sessions."""
-    return conn.execute(sessions.delete().where(sessions.c.user_id == user_id)).rowcount
+def end_sessions(conn: Connection, user_id: int, *, but: str = "") -> int:
+    """Log a user out everywhere (`but` one, by the hash of its token); return from how many sessions."""
+    mine = (sessions.c.user_id == user_id) & (sessions.c.token_sha256 != but)
+    return conn.execute(sessions.delete().where(mine)).rowcount

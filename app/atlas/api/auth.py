@@ -1,7 +1,9 @@
 """Who asks: a program with a token, or a person with a session. Nothing is public unless it is listed here.
 
 `Gate` stands before all routes, so a route added later is closed until someone opens it. A token opens the
-API, a session opens everything; what a session changes must come from our own pages.
+API as far as its scopes go: `read` to look (GET), `write` to change, `admin` for accounts. A session opens
+everything; what it changes must come from our own pages. The APIs of other systems, which existing clients
+speak (see `clients`), take tokens only, never the session's cookie.
 """
 
 import hashlib
@@ -31,6 +33,9 @@ PUBLIC = frozenset({"/login", "/health", "/ready", "/manifest.webmanifest", "/fa
                     "/sw.js", "/offline"})  # fmt: skip
 PUBLIC_TREE = "/static/"
 METRICS = "/metrics"
+ACCOUNTS = "/api/accounts"
+#: Where a token may stand in the address, as feed readers can send it no other way.
+FEED = "/api/export/feed"
 
 #: How long a good token is believed without asking again: the longest a revoked one works (seconds).
 TOKEN_SECONDS = 2.0
@@ -46,6 +51,18 @@ class Principal:
     name: str
     how: Literal["token", "session"]
     secret: str = ""
+    role: str = "member"
+    scopes: frozenset[str] = frozenset(accounts.SCOPES)
+
+    @property
+    def user(self) -> accounts.User:
+        """Whose account it is."""
+        return accounts.User(self.user_id, self.name, self.role)
+
+    @property
+    def reach(self) -> int | None:
+        """Whose tokens this one may see and end: its own; None, an owner's reach, is everybody's."""
+        return None if self.role == "owner" else self.user_id
 
 
 def principal(request: Request) -> Principal:
@@ -81,12 +98,16 @@ class Tokens:
         # Anybody may ask whether a token is good, so asking takes no write lock.
         with read(self._engine) as conn:
             found = accounts.check_token(conn, plain, now)
-        if found is None:
-            return None
-        if found.is_due:
-            with self._engine.begin() as conn:
-                accounts.touch_token(conn, found.token_id, now)
-        return Principal(found.user.id, found.user.name, "token")
+        return None if found is None else token_principal(self._engine, found, now)
+
+
+def token_principal(engine: Engine, found: accounts.TokenUse, now: datetime) -> Principal:
+    """Return who sent a good token, and note that it is used."""
+    if found.is_due:
+        with engine.begin() as conn:
+            accounts.touch_token(conn, found.token_id, now)
+    user = found.user
+    return Principal(user.id, user.name, "token", role=user.role, scopes=found.scopes)
 
 
 class Gate:
@@ -102,16 +123,45 @@ class Gate:
             return
         request = Request(scope)
         parts: State = request.app.state.parts
+        scope["atlas.client"] = client_of(request.url.path)
         if not _is_public(request):
             who, renewed = await _who(request, parts)
             if who is None:
                 await _turn_away(request)(scope, receive, send)
                 return
             scope["atlas.principal"] = who
+            require(who, _needed(request))
             if renewed:
                 send = _also_setting(send, renewed)
         _refuse_foreign_write(request, parts.settings)
         await self.app(scope, receive, send)
+
+
+#: Where the APIs of other systems stand. Their clients know parts of these paths by heart.
+CLIENTS = {
+    "/api/greader/": "greader",
+    "/api/greader.php/": "greader",
+    "/accounts/": "greader",
+    "/reader/": "greader",
+    "/fever/": "fever",
+    "/wallabag/": "wallabag",
+}
+#: What clients send name and password to, and what tells them whom they talk to.
+CLIENT_LOGINS = (
+    "/accounts/ClientLogin",
+    "/oauth/v2/token",
+    "/api/version",
+    "/api/version.json",
+    "/api/info",
+    "/api/info.json",
+)
+#: What clients ask by POST because the list of ids would be too long for an address.
+READING_POSTS = ("/stream/items/contents", "/stream/items/ids", "/stream/items/count")
+
+
+def client_of(path: str) -> str | None:
+    """Return whose API a path belongs to; None: our own."""
+    return next((name for tree, name in CLIENTS.items() if f"{path}/".startswith(tree)), None)
 
 
 def cookie_name(settings: Settings, name: str = "atlas") -> str:
@@ -133,8 +183,37 @@ def session_cookie(settings: Settings, token: str) -> str:
     return response.headers["set-cookie"]
 
 
+def require(who: Principal, scope: str) -> None:
+    """Raise Problem when a token may not do this."""
+    if scope not in who.scopes:
+        allowed = ", ".join(one for one in accounts.SCOPES if one in who.scopes)
+        raise Problem(
+            403, "scope_missing", f"This needs a token with the scope “{scope}”; this one has {allowed}."
+        )
+
+
+def require_owner(request: Request) -> Principal:
+    """Return who asks; raise Problem when it is not an owner."""
+    who = principal(request)
+    if who.role != "owner":
+        raise Problem(403, "owner_only", "Only an owner of this Atlas may do that.")
+    return who
+
+
+def _needed(request: Request) -> str:
+    path = request.url.path
+    if path == ACCOUNTS or path.startswith(f"{ACCOUNTS}/"):
+        return "admin"
+    is_looking = request.method in _SAFE_METHODS or (
+        request.scope["atlas.client"] is not None and path.endswith(READING_POSTS)
+    )
+    return "read" if is_looking else "write"
+
+
 def _is_public(request: Request) -> bool:
     path = request.url.path
+    if request.scope["atlas.client"] is not None:
+        return path.endswith(CLIENT_LOGINS) or request.scope["atlas.client"] == "fever"
     return path in PUBLIC or path.startswith(PUBLIC_TREE) or (path == METRICS and _from_this_machine(request))
 
 
@@ -150,12 +229,28 @@ def _from_this_machine(request: Request) -> bool:
 
 async def _who(request: Request, parts: "State") -> tuple[Principal | None, str]:
     """Return who asks, and the Set-Cookie value if a session was prolonged."""
+    path, client = request.url.path, request.scope["atlas.client"]
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "googlelogin" and client == "greader":
+        return await parts.tokens.check(given.strip().removeprefix("auth="), parts.clock()), ""
     # Tokens are for programs: they open no page. Other schemes (Basic) are the business of a proxy before us.
-    if scheme.lower() == "bearer" and request.url.path.startswith(("/api/", METRICS)):
+    if scheme.lower() == "bearer" and (client is not None or path.startswith(("/api/", METRICS))):
         return await parts.tokens.check(given.strip(), parts.clock()), ""
+    if client is not None:
+        return None, ""
+    if path == FEED and "token" in request.query_params:
+        return await _who_reads_feed(request.query_params["token"], parts), ""
     cookie = request.cookies.get(cookie_name(parts.settings), "")
     return await run_in_threadpool(_session, parts, cookie) if cookie else (None, "")
+
+
+async def _who_reads_feed(plain: str, parts: "State") -> Principal | None:
+    """Return whose token stands in an address; raise Problem when it could do more harm than be read."""
+    who = await parts.tokens.check(plain, parts.clock())
+    if who is not None and who.scopes != {"read"}:
+        message = "An address is no place for this token: make one with the scope “read” alone."
+        raise Problem(403, "token_too_strong", message)
+    return who
 
 
 def _session(parts: "State", cookie: str) -> tuple[Principal | None, str]:
@@ -169,7 +264,7 @@ def _session(parts: "State", cookie: str) -> tuple[Principal | None, str]:
         with parts.engine.begin() as conn:
             accounts.touch(conn, found, now=now, days=parts.settings.session_days)
         renewed = session_cookie(parts.settings, cookie)
-    return Principal(found.user_id, found.user_name, "session", cookie), renewed
+    return Principal(found.user_id, found.user_name, "session", cookie, role=found.user_role), renewed
 
 
 def _also_setting(send: Send, cookie: str) -> Send:
@@ -183,7 +278,7 @@ def _also_setting(send: Send, cookie: str) -> Send:
 
 def _turn_away(request: Request) -> Response:
     """Send a person to the login page and back afterwards; raise Problem for a program."""
-    if not wants_page(request.scope):
+    if request.scope["atlas.client"] is not None or not wants_page(request.scope):
         raise Problem(
             401,
             "not_logged_in",
@@ -204,6 +299,8 @@ def _refuse_foreign_write(request: Request, settings: Settings) -> None:
     who: Principal | None = request.scope.get("atlas.principal")
     if request.method in _SAFE_METHODS or (who is not None and who.how == "token"):
         return
+    if request.scope["atlas.client"] is not None:
+        return  # what a client logs in with stands in its request, nothing comes along by itself
     ours = _from_our_page(request, settings)
     if ours is False or (ours is None and request.url.path.startswith("/api/")):
         raise Problem(403, "cross_site", "This request does not come from a page of this Atlas.")

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from atlas.api.errors import Problem, json_answer, problem_of, wants_page
+from atlas.api.errors import Problem, client_answer, json_answer, problem_of, wants_page
 from atlas.telemetry import errors
 from atlas.telemetry.logs import correlated
 
@@ -167,6 +167,9 @@ class _Exchange:
 def error_answer(scope: Scope, problem: Problem) -> Response:
     """Return what the one who asked can read: a page for a person, JSON for a program."""
     error_id: str = scope["atlas.request_id"]
+    client = scope.get("atlas.client")
+    if client is not None:
+        return client_answer(client, problem, error_id)
     if not wants_page(scope):
         return json_answer(problem, error_id)
     parts: Any = scope["app"].state.parts

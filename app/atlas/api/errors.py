@@ -8,7 +8,7 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Scope
 
 from atlas.patience import is_outage
@@ -75,6 +75,20 @@ def json_answer(problem: Problem, error_id: str) -> Response:
     return JSONResponse(body, problem.status, problem.headers)
 
 
+def client_answer(client: str, problem: Problem, error_id: str) -> Response:
+    """Return the answer a program written for another system gets: in the form that system would use."""
+    if client == "wallabag":
+        body: dict[str, Any] = {"error": problem.code, "error_description": problem.message}
+        return JSONResponse(body, problem.status, problem.headers)
+    if client == "fever":
+        body = {"api_version": 3, "auth": int(problem.status != 401), "error": problem.message}
+        return JSONResponse(body, problem.status, problem.headers)
+    name = "BadAuthentication" if problem.status == 401 else problem.code
+    headers = {**problem.headers, **({"Google-Bad-Token": "true"} if problem.status == 401 else {})}
+    text = f"Error={name}\n{problem.message} ({error_id})\n"
+    return PlainTextResponse(text, problem.status, headers)
+
+
 def wants_page(scope: Scope) -> bool:
     """Tell whether a person is looking: a browser asks for HTML, and not below /api/."""
     if scope["path"].startswith("/api/"):
@@ -90,7 +104,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _PHRASES = {
     401: "No token or session, or one that is no longer valid.",
-    403: "The request came from another site.",
+    403: "The token may not do this, or the request came from another site.",
     404: "There is nothing by that id.",
     409: "It is there already.",
     413: "The body is too large.",

@@ -1,7 +1,9 @@
-"""`atlas user` and `atlas token`."""
+"""`atlas user`, `atlas token` and `atlas audit-log`."""
 
 import argparse
+import datetime as dt
 import getpass
+import json
 import sys
 from dataclasses import asdict
 
@@ -19,10 +21,36 @@ def set_password(options: argparse.Namespace, settings: Settings) -> int:
     password = _password()
     try:
         with database(settings) as engine, engine.begin() as conn:
-            accounts.set_password(conn, options.name, password, now(), actor=ACTOR)
+            user = accounts.set_password(conn, options.name, password, now(), actor=ACTOR, role=options.role)
     except ValueError as error:
         raise CommandError(f"{str(error).capitalize()}.") from None
-    return show(options, {"user": options.name}, f"{options.name} can log in with the new password.")
+    text = f"{user.name} ({user.role}) can log in with the new password."
+    return show(options, {"user": user.name, "role": user.role}, text)
+
+
+def list_users(options: argparse.Namespace, settings: Settings) -> int:
+    """Print the accounts."""
+    with database(settings) as engine, read(engine) as conn:
+        rows = accounts.list_users(conn)
+    ways = {(True, False): "password", (True, True): "password and OpenID", (False, True): "OpenID"}
+    lines = [
+        f"{row.name}  ({row.role}, {ways.get((row.has_password, row.is_linked), 'no way in')})"
+        for row in rows
+    ]
+    return show(options, [asdict(row) for row in rows], "\n".join(lines) or "There are no accounts.")
+
+
+def remove_user(options: argparse.Namespace, settings: Settings) -> int:
+    """Remove an account, its sessions and its tokens."""
+    with database(settings) as engine, engine.begin() as conn:
+        user = accounts.find_user(conn, options.name)
+        if user is None:
+            raise CommandError(f"There is no account {options.name!r}; see `atlas user list`.")
+        try:
+            accounts.remove_user(conn, user, now(), actor=ACTOR)
+        except accounts.LastOwnerError as error:
+            raise CommandError(f"{str(error).capitalize()}.") from None
+    return show(options, {"removed": user.name}, f"{user.name} is gone; what is in the library stays.")
 
 
 def create_token(options: argparse.Namespace, settings: Settings) -> int:
@@ -32,8 +60,12 @@ def create_token(options: argparse.Namespace, settings: Settings) -> int:
         user = accounts.find_user(conn, name)
         if user is None:
             raise CommandError(f"There is no account {name!r}. Make it with `atlas user set {name}`.")
-        plain = accounts.create_token(conn, user, options.name, now())
-    return show(options, {"name": options.name, "token": plain}, plain)
+        until = None if options.expires is None else now() + dt.timedelta(days=options.expires)
+        scopes = options.scope or ["read", "write"]
+        plain = accounts.create_token(
+            conn, user, options.name, now(), scopes=scopes, expires_at=until, actor=ACTOR
+        )
+    return show(options, {"name": options.name, "token": plain, "scopes": scopes}, plain)
 
 
 def list_tokens(options: argparse.Namespace, settings: Settings) -> int:
@@ -41,8 +73,10 @@ def list_tokens(options: argparse.Namespace, settings: Settings) -> int:
     with database(settings) as engine, read(engine) as conn:
         rows = accounts.list_tokens(conn)
     lines = [
-        f"{row.id}  {row.name}  ({row.user_name}, made {row.created_at:%Y-%m-%d}, "
-        + (f"used {row.used_at:%Y-%m-%d})" if row.used_at else "never used)")
+        f"{row.id}  {row.name}  ({row.user_name}, {'+'.join(row.scopes or ['everything'])}, "
+        f"made {row.created_at:%Y-%m-%d}, "
+        + (f"used {row.used_at:%Y-%m-%d}" if row.used_at else "never used")
+        + (f", until {row.expires_at:%Y-%m-%d})" if row.expires_at else ")")
         for row in rows
     ]
     return show(options, [asdict(row) for row in rows], "\n".join(lines) or "There are no tokens.")
@@ -54,6 +88,18 @@ def revoke_token(options: argparse.Namespace, settings: Settings) -> int:
         if not accounts.revoke_token(conn, options.id, now(), actor=ACTOR):
             raise CommandError(f"There is no token {options.id}; see `atlas token list`.")
     return show(options, {"revoked": options.id}, f"Token {options.id} is worthless now.")
+
+
+def audit_log(options: argparse.Namespace, settings: Settings) -> int:
+    """Print what was done with accounts, the newest last."""
+    with database(settings) as engine, read(engine) as conn:
+        rows = accounts.read_audit(conn, limit=options.limit)[::-1]
+    lines = [
+        f"{row.at:%Y-%m-%d %H:%M:%S}  {row.actor}  {row.action}"
+        + (f"  {json.dumps(row.detail, ensure_ascii=False)}" if row.detail else "")
+        for row in rows
+    ]
+    return show(options, [asdict(row) for row in rows], "\n".join(lines) or "Nothing was done yet.")
 
 
 def _password() -> str:

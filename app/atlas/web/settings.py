@@ -33,16 +33,16 @@ def create_token(request: Request, form: Form) -> Response:
     name = form.get("name", "").strip()[:100] or "unnamed"
     parts, who = state(request), principal(request)
     with parts.engine.begin() as conn:
-        plain = accounts.create_token(conn, accounts.User(who.user_id, who.name), name, parts.clock())
+        plain = accounts.create_token(conn, who.user, name, parts.clock())
     return _settings(request, new_token=plain, new_token_name=name)
 
 
 @router.post("/settings/tokens/{token_id:row}/revoke")
 def revoke_token(request: Request, token_id: int, form: Form) -> Response:  # noqa: ARG001
     """Make a token worthless, at once."""
-    parts = state(request)
+    parts, who = state(request), principal(request)
     with parts.engine.begin() as conn:
-        accounts.revoke_token(conn, token_id, parts.clock(), actor=principal(request).name)
+        accounts.revoke_token(conn, token_id, parts.clock(), actor=who.name, user_id=who.reach)
     parts.tokens.forget()
     return see("/settings#tokens")
 
@@ -75,7 +75,7 @@ def change_appearance(request: Request, form: Form) -> Response:
 def _settings(request: Request, *, new_token: str = "", new_token_name: str = "") -> Response:
     parts, who = state(request), principal(request)
     with read(parts.engine) as conn:
-        tokens = accounts.list_tokens(conn)
+        tokens = accounts.list_tokens(conn, who.reach)
         sessions = accounts.list_sessions(conn, who.user_id, parts.clock())
     return page(
         request,
