@@ -1,6 +1,6 @@
-"""Write docs/configuration.md from the roles' argument specs and the app's settings, which are the truth.
+"""Write the pages of docs/ that say what stands in code: configuration.md and metrics.md.
 
-`python scripts/docs.py` writes it, `--check` says whether it is as it should be (exit code 1 if not).
+`python scripts/docs.py` writes them, `--check` says whether they are as they should be (exit code 1 if not).
 """
 
 import argparse
@@ -13,10 +13,12 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "app"))
 
-from atlas.settings import PREFIX, Settings  # noqa: E402 - the app is not installed, it stands beside us
+# The app is not installed, it stands beside us.
+from atlas.settings import PREFIX, Settings  # noqa: E402
+from atlas.telemetry.catalogue import CATALOGUE, Entry  # noqa: E402
+from atlas.telemetry.metrics import CACHE_SECONDS, COUNT_SECONDS  # noqa: E402
 
-PAGE = ROOT / "docs" / "configuration.md"
-HEAD = """# Configuration
+CONFIGURATION_HEAD = """# Configuration
 
 <!-- Written by `make docs` from the roles' argument specs and the app's settings. -->
 
@@ -25,28 +27,76 @@ default, in `group_vars/all/`. A wrong value, or a name no role knows, stops the
 """
 
 
+METRICS_HEAD = """# Metrics
+
+<!-- Written by `make docs` from app/atlas/telemetry/catalogue.py. -->
+
+`GET /metrics` answers Prometheus: from the machine itself without a token, from elsewhere with one. What it
+says is at most {cache} seconds old (what must look at every item: {count} seconds), so that scraping costs
+next to nothing however large the library is. No label holds a web address or a host.
+
+Counters are sums over all processes of Atlas, kept in the database: they go on counting through restarts and
+updates. What a process has counted is written every few seconds.
+
+| metric | type | labels | what it tells |
+|---|---|---|---|
+"""
+METRICS_TAIL = """
+Besides there are `process_*` (memory, CPU seconds, open files, start time) of the API's process.
+
+## Questions they answer
+
+| question | expression |
+|---|---|
+| Does Atlas keep up? | `max(atlas_queue_oldest_wait_seconds)` |
+| How many items come in an hour? | `sum by (kind) (increase(atlas_item_outcomes_total{outcome="complete"}[1h]))` |
+| Why do items fail? | `topk(5, sum by (code) (increase(atlas_item_outcomes_total{outcome="failed"}[1d])))` |
+| How many seconds does reading take (95 %)? | `histogram_quantile(0.95, sum by (le) (rate(atlas_step_seconds_bucket{step="read"}[1h])))` |
+| Does a worker live? | `min(atlas_worker_heartbeat_age_seconds) < 60` |
+| How quick are answers (95 %)? | `histogram_quantile(0.95, sum by (le, route) (rate(atlas_request_seconds_bucket[5m])))` |
+| How far is the import? | `atlas_import_records{progress="read"} / ignoring(progress) atlas_import_records{progress="total"}` |
+| Do transcripts arrive? | `sum by (outcome) (increase(atlas_transcripts_total[1d]))` |
+| Did anything break inside? | `sum(increase(atlas_errors_total[1d]))`, then [`atlas error ID`](logs-and-errors.md) |
+"""  # noqa: E501 - a row of a table is one line
+
+
 def main() -> int:
-    """Write or check the page; returns the exit code."""
+    """Write or check the pages; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, say whether the page is current")
+    parser.add_argument("--check", action="store_true", help="write nothing, say whether they are current")
     check = parser.parse_args().check
-    text = page()
-    if check and PAGE.read_text() != text:
-        print(f"{PAGE.relative_to(ROOT)} is not what the specs say; run `make docs`", file=sys.stderr)
-        return 1
-    if not check:
-        PAGE.write_text(text)
-    return 0
+    status = 0
+    for name, text in {"configuration.md": configuration(), "metrics.md": metrics()}.items():
+        page = ROOT / "docs" / name
+        if not check:
+            page.write_text(text)
+        elif not page.exists() or page.read_text() != text:
+            print(f"docs/{name} is not what the code says; run `make docs`", file=sys.stderr)
+            status = 1
+    return status
 
 
-def page() -> str:
-    """Return the whole page."""
+def metrics() -> str:
+    """Return the page of metrics."""
+    head = METRICS_HEAD.format(cache=round(CACHE_SECONDS), count=round(COUNT_SECONDS))
+    return head + "".join(f"{metric(entry)}\n" for entry in CATALOGUE.values()) + METRICS_TAIL
+
+
+def metric(entry: Entry) -> str:
+    """Return the table row of one metric."""
+    name = entry.name + {"counter": "_total", "info": "_info"}.get(entry.type, "")
+    labels = ", ".join(f"`{label}`" for label in entry.labels)
+    return f"| `{name}` | {entry.type} | {labels} | {cell(entry.meaning)} |"
+
+
+def configuration() -> str:
+    """Return the page of all variables and settings."""
     specs = sorted(ROOT.glob("roles/*/meta/argument_specs.yml"))
     roles = [
         role(spec.parent.parent.name, yaml.safe_load(spec.read_text())["argument_specs"]["main"])
         for spec in specs
     ]
-    return "\n".join([HEAD, *roles, settings()])
+    return "\n".join([CONFIGURATION_HEAD, *roles, settings()])
 
 
 def role(name: str, spec: dict[str, Any]) -> str:

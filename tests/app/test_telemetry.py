@@ -18,10 +18,11 @@ from sqlalchemy.engine import Engine
 
 from atlas import items
 from atlas.database.engine import make_engine
-from atlas.database.tables import counters, feeds, workers
+from atlas.database.tables import breakers, counters, feeds, imports, workers
 from atlas.items import ItemError
 from atlas.stages.table import Stage
 from atlas.telemetry import logs, metrics, tally
+from atlas.telemetry.catalogue import CATALOGUE, COUNTED
 from atlas.telemetry.metrics import Metrics
 from atlas.telemetry.systemd import notify, watchdog_seconds
 
@@ -278,6 +279,58 @@ def test_what_cannot_be_written_is_kept(engine: Engine, plain_settings) -> None:
     tally.save(engine)
     with engine.begin() as conn:
         assert tally.read_sums(conn).counts == {"searches": {("found",): 1}}
+
+
+def test_the_catalogue_is_what_is_served(engine: Engine, clock) -> None:
+    """docs/metrics.md is written from the catalogue: it tells of all there is, and of nothing else."""
+    with engine.begin() as conn:
+        items.add(conn, "https://example.org/1", now=clock.now, correlation_id="c")
+    leased = items.lease(engine, worker="w", now=clock.now, lease_seconds=30, host_delay_seconds=0)
+    with engine.begin() as conn:
+        items.fail(conn, leased, ItemError("http_404", "Gone.", Stage.FETCH_ATTEMPTING), now=clock.now)
+        conn.execute(workers.insert().values(name="w", started_at=clock.now, seen_at=clock.now, processed=5))
+        breaker = {"state": "open", "failures": 5, "updated_at": clock.now}
+        conn.execute(
+            breakers.insert(), [{**breaker, "name": n} for n in ("provider:x", "host:secret.example")]
+        )
+        state = {"original_sha256": "0", "dry_run": False, "correlation_id": "c", "created_at": clock.now}
+        conn.execute(
+            imports.insert().values(
+                format="opml", name="secret.example", state="running", position=3, total=9, **state
+            )
+        )
+    tally.PROCESS.outcome("complete")
+    tally.PROCESS.step("fetch", 1)
+    for name, entry in COUNTED.items():
+        tally.count(name, *entry.labels)
+    tally.save(engine)
+    shown = Metrics(engine, clock)
+    shown.request("GET", "/", 200, 0.1)
+    text = shown.render()[0].decode()
+    served = {
+        family.name: (family.type, family.documentation, labels_of(family))
+        for family in text_string_to_metric_families(text)
+        if not family.name.startswith("process_")
+    }
+    assert {name.removesuffix("_info") for name in served} == set(CATALOGUE)
+    for entry in CATALOGUE.values():
+        kind, meaning, labels = served[entry.name + ("_info" if entry.type == "info" else "")]
+        assert (kind, meaning, labels) == (
+            "gauge" if entry.type == "info" else entry.type,
+            entry.meaning,
+            set(entry.labels),
+        )
+    assert "secret" not in text
+    found = samples(text.encode())
+    assert found["atlas_breakers", ("state", "open"), ("type", "host")] == 1
+    assert found["atlas_provider_breaker_open", ("provider", "x")] == 1
+    assert found["atlas_import_records", ("progress", "read")] == 3
+    assert found["atlas_imports", ("state", "running")] == 1
+    assert found["atlas_database_bytes",] > 100_000
+
+
+def labels_of(family) -> set[str]:
+    return {label for sample in family.samples for label in sample.labels} - {"le"}
 
 
 @pytest.mark.parametrize(("name", "labels"), [("nothing", ()), ("searches", ()), ("searches", ("a", "b"))])
