@@ -5,6 +5,7 @@ has the chore. Whoever is killed over it loses it after the chore's `longest_sec
 """
 
 import datetime as dt
+import importlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -44,11 +45,17 @@ class Chore:
     longest_seconds: float = 900
 
 
+def _send_report(ctx: Context) -> None:
+    if ctx.settings.report_to:  # the templates are loaded only where they are used
+        importlib.import_module("atlas.report.post").send_if_due(ctx)
+
+
 #: All there are. Chores must end soon when they cannot reach what they need: they take turns.
 CHORES: tuple[Chore, ...] = (
     Chore("errors", 86_400, errors.prune),
     Chore("resting hosts", 15, upkeep.put_off_resting, items.any_waits_for_resting),
     Chore("breakers", 86_400, upkeep.forget_breakers),
+    Chore("weekly report", 900, _send_report),
 )
 
 

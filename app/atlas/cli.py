@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "id", metavar="ID", help="of an error, or of a request (X-Request-ID)"
     )
     _add_feeds(verbs)
+    _add_report(verbs)
 
     user = _group(verbs, "user", "manage accounts")
     password = _verb(user, "set", "accounts:set_password", "make an account, or give it a new password")
@@ -114,6 +115,16 @@ def _add_feeds(verbs: Any) -> None:  # noqa: ANN401
     remove.add_argument("id", metavar="ID", type=_positive)
     refresh = _verb(feed, "refresh", "feeds:refresh", "have a feed asked now")
     refresh.add_argument("id", metavar="ID", type=_positive)
+
+
+def _add_report(verbs: Any) -> None:  # noqa: ANN401
+    report = _verb(verbs, "report", "report:report", "tell what a week brought, and what to do")
+    report.add_argument("--weekly", action="store_true", help="the last seven days (the default)")
+    report.add_argument("--since", metavar="DATE", help="from this day (UTC) instead, such as 2026-11-22")
+    form = report.add_mutually_exclusive_group()
+    form.add_argument("--text", action="store_true", help="print the text (the default)")
+    form.add_argument("--html", action="store_true", help="print the HTML")
+    form.add_argument("--send", action="store_true", help="send it by mail to ATLAS_REPORT_TO")
 
 
 def _group(verbs: Any, name: str, text: str) -> Any:  # noqa: ANN401 - argparse does not name this type

@@ -7,13 +7,14 @@ to a unit) or else in `$ATLAS_SECRETS_DIR`. The environment wins over `.env`, an
 import difflib
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -28,6 +29,9 @@ from atlas import __version__
 
 PREFIX = "ATLAS_"
 SECRETS_DIR = "ATLAS_SECRETS_DIR"
+
+#: Without line breaks and spaces: nothing may come into a header by it.
+_MAIL_ADDRESS = re.compile(r"[^\s@<>,;\"]+@[\w.-]+")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -128,6 +132,25 @@ class Settings(BaseSettings):
     feed_interval_seconds: int = Field(
         default=3600, ge=60, description="How often a feed is asked, in seconds."
     )
+    smtp_host: str = Field(
+        default="", description="Mail server that takes the weekly report. Empty: none is sent."
+    )
+    smtp_port: int = Field(default=587, ge=1, le=65535, description="Port of the mail server.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls",
+        description="How the mail server is spoken to: TLS after a plain beginning (starttls, port 587), "
+        "from the first byte (tls, port 465), or not at all (none: for a server on this machine).",
+    )
+    smtp_user: str = Field(default="", description="Login name at the mail server. Empty: without a login.")
+    smtp_password: SecretStr | None = Field(default=None, description="Password at the mail server.")
+    report_from: str = Field(
+        default="", description="Sender of the weekly report. Empty: atlas@ the host of the public URL."
+    )
+    report_to: str = Field(default="", description="Who gets the weekly report. Empty: nobody.")
+    report_weekday: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = (
+        Field(default="monday", description="Day of the week the report is sent.")
+    )
+    report_hour: int = Field(default=6, ge=0, le=23, description="Hour the report is sent, in UTC.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe message logged."
     )
@@ -178,6 +201,15 @@ class Settings(BaseSettings):
             raise ValueError(f"must start with sqlite:/// or postgresql+psycopg://, not {url.drivername}://")
         if not url.database or url.database == ":memory:":
             raise ValueError("must name a database; one in memory would be another for every connection")
+        return value
+
+    @field_validator("report_from", "report_to")
+    @classmethod
+    def _check_address(cls, value: str, info: ValidationInfo) -> str:
+        if value and (not _MAIL_ADDRESS.fullmatch(value)):
+            raise ValueError("must be one mail address, such as me@example.org")
+        if value and info.field_name == "report_to" and not info.data.get("smtp_host"):
+            raise ValueError(f"needs a mail server that takes it: set {PREFIX}SMTP_HOST")
         return value
 
     @property
@@ -234,7 +266,9 @@ def _network(text: str) -> Network:
 
 
 #: Secrets, and what the reason tells already.
-_NOT_REPEATED = frozenset({"database_password", "owner_password", "database_url", "allowed_networks"})
+_NOT_REPEATED = frozenset(
+    {"database_password", "owner_password", "smtp_password", "database_url", "allowed_networks"}
+)
 
 
 def _sentence(problem: ErrorDetails) -> str:
