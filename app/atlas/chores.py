@@ -22,6 +22,7 @@ from atlas.database.engine import read
 from atlas.database.tables import marks
 from atlas.patience import Stopping, is_outage
 from atlas.resilience import upkeep
+from atlas.sources.imports import work as imports
 from atlas.stages.context import Context
 from atlas.telemetry import errors
 
@@ -56,6 +57,7 @@ CHORES: tuple[Chore, ...] = (
     Chore("resting hosts", 15, upkeep.put_off_resting, items.any_waits_for_resting),
     Chore("breakers", 86_400, upkeep.forget_breakers),
     Chore("weekly report", 900, _send_report),
+    Chore("imports", 1, imports.run, wanted=imports.is_wanted, longest_seconds=90),
 )
 
 

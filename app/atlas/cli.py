@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         "words", metavar="WORD", nargs="+", help='a word, "a phrase", or (after --) -word to leave out'
     )
     search.add_argument("--limit", type=_positive, default=20, metavar="N", help="show at most N (20)")
+    _imports(verbs)
     _verb(verbs, "status", "overview:status", "show queue, workers, feeds and the last errors")
 
     work = _service(verbs, "work", "work:work", "fetch and read what is queued, until stopped")
@@ -125,6 +126,17 @@ def _add_report(verbs: Any) -> None:  # noqa: ANN401
     form.add_argument("--text", action="store_true", help="print the text (the default)")
     form.add_argument("--html", action="store_true", help="print the HTML")
     form.add_argument("--send", action="store_true", help="send it by mail to ATLAS_REPORT_TO")
+
+
+def _imports(verbs: Any) -> None:  # noqa: ANN401
+    take = _verb(verbs, "import", "imports:take", "take over what other services (or Atlas) exported")
+    take.add_argument("files", metavar="FILE", nargs="*", help="file or folder; - reads standard input")
+    take.add_argument("--dry-run", action="store_true", help="only tell what would happen")
+    take.add_argument("--format", metavar="NAME", help="what it is, if what is in it shall not tell")
+    take.add_argument("--wait", action="store_true", help="do it here and now, and say what became of it")
+    take.add_argument("--list", action="store_true", help="list the imports there were")
+    take.add_argument("--report", type=_positive, metavar="ID", help="print what became of each record")
+    take.add_argument("--cancel", type=_positive, metavar="ID", help="end an import where it is")
 
 
 def _group(verbs: Any, name: str, text: str) -> Any:  # noqa: ANN401 - argparse does not name this type

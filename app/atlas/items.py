@@ -57,6 +57,10 @@ LONG_REST = dt.timedelta(seconds=60)
 _ADMIT_AT_ONCE = 200  # items in one transaction: the write lock is short
 _PUT_OFF_AT_ONCE = 1000
 
+#: What an item brought back from an export has besides.
+RESTORABLE = ADDABLE | {"word_count", "progress", "summary", "keywords", "text_sha256", "feed_id"}
+
+
 # The condition of uq_items_url_key, literally: else neither engine recognises it.
 _UNIQUE = sa.text("stage <> 599")
 
@@ -591,6 +595,25 @@ def write_content(conn: Connection, item_id: int, *, title: str, text: str, html
     new = {"title": title, "text": text, "html": html}
     statement = insert(conn, contents).values(item_id=item_id, **new)
     conn.execute(statement.on_conflict_do_update(index_elements=["item_id"], set_=new))
+
+
+def restore(
+    conn: Connection,
+    item_id: int,
+    *,
+    fields: Mapping[str, Any],
+    content: Mapping[str, str] | None,
+    now: dt.datetime,
+    correlation_id: str,
+) -> None:
+    """Give a new item what an export says of it; with its `content` (title, text, html) it is complete."""
+    values = {name: value for name, value in fields.items() if name in RESTORABLE}
+    if content is not None:
+        values |= {"stage": Stage.COMPLETE, "due_at": None}
+        write_content(conn, item_id, title=content["title"], text=content["text"], html=content["html"])
+        _record(conn, item_id, [Step(Stage.COMPLETE, "Brought back from an export")], correlation_id, now)
+    if values:
+        conn.execute(items.update().where(items.c.id == item_id).values(values))
 
 
 def find(conn: Connection, url: str) -> int | None:

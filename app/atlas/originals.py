@@ -7,10 +7,14 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 import zstandard
 
+_CHUNK = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -46,6 +50,43 @@ def get(data_dir: Path, sha256: str) -> bytes:
     return raw
 
 
+def put_file(data_dir: Path, file: IO[bytes]) -> str:
+    """Keep what a file holds, of any size, and return its SHA-256 in hex."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    path = _path(data_dir, digest.hexdigest())
+    if not path.exists():
+        _make_directory(path.parent)
+        file.seek(0)
+        compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
+        with _written(path) as new:
+            compressor.copy_stream(file, new)
+    return digest.hexdigest()
+
+
+@contextmanager
+def unpacked(data_dir: Path, sha256: str) -> Iterator[IO[bytes]]:
+    """Open an original of any size as a file without a name. Raises OriginalMissing or OriginalCorrupt."""
+    path = _path(data_dir, sha256)
+    digest = hashlib.sha256()
+    with tempfile.TemporaryFile(dir=data_dir) as file:
+        try:
+            with path.open("rb") as packed:
+                for chunk in zstandard.ZstdDecompressor().read_to_iter(packed):
+                    digest.update(chunk)
+                    file.write(chunk)
+        except FileNotFoundError:
+            raise OriginalMissing(f"the original {sha256} is not in {path.parent}") from None
+        except zstandard.ZstdError as error:
+            raise OriginalCorrupt(f"the original {path} cannot be unpacked: {error}") from None
+        if digest.hexdigest() != sha256:
+            raise OriginalCorrupt(f"the original {path} holds other bytes than its name says")
+        file.seek(0)
+        yield cast("IO[bytes]", file)
+
+
 def _path(data_dir: Path, sha256: str) -> Path:
     if not _SHA256.fullmatch(sha256):
         raise OriginalMissing(f"{sha256!r} is no SHA-256")
@@ -60,11 +101,17 @@ def _make_directory(directory: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
+    with _written(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[IO[bytes]]:
     """Write beside the final name, to the disk, then rename: the rename is what makes it count."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     fetch_max_bytes: int = Field(
         default=20_000_000, ge=10_000, description="Largest body fetched, in bytes, unpacked."
     )
+    import_max_bytes: int = Field(
+        default=2_000_000_000, ge=1_000_000, description="Largest file taken for an import, in bytes."
+    )
     fetch_timeout_seconds: float = Field(
         default=30, gt=0, le=600, description="Longest whole fetch, redirects included."
     )

@@ -19,6 +19,11 @@ from atlas.telemetry.logs import correlated
 
 #: Largest body of a request, in bytes.
 MAX_BODY = 1_000_000
+#: Routes that take larger ones (they must stream them), and the setting that says how large.
+LARGE_BODIES = {
+    ("POST", "/api/imports"): "import_max_bytes",
+    ("POST", "/imports"): "import_max_bytes",
+}
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _QUIET = frozenset({"/health", "/ready", "/metrics"})
@@ -105,6 +110,9 @@ class _Exchange:
         self._send = send
         self._headers = headers
         self._read = 0
+        setting = LARGE_BODIES.get((self.method, scope["path"]))
+        settings = scope["app"].state.parts.settings
+        self._most: int = getattr(settings, setting) if setting else MAX_BODY
         self.status = 0
 
     async def run(self, app: ASGIApp) -> None:
@@ -124,8 +132,8 @@ class _Exchange:
         message = await self._receive()
         if message["type"] == "http.request":
             self._read += len(message.get("body", b""))
-            if self._read > MAX_BODY:
-                raise HTTPException(413, f"The request is larger than {MAX_BODY:,} bytes.")
+            if self._read > self._most:
+                raise HTTPException(413, f"The request is larger than {self._most:,} bytes.")
         return message
 
     async def send(self, message: Message) -> None:

@@ -111,6 +111,7 @@ _PHRASES = {
     422: "Something in the request is missing or wrong; the message says what.",
     429: "Too much is waiting; `Retry-After` says when to come back.",
     503: "The database is away; `Retry-After` says when to come back.",
+    507: "The disk is full.",
 }
 
 _HTTP_CODES = {

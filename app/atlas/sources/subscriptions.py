@@ -66,6 +66,12 @@ def subscribe(
     return found
 
 
+def address_of(url: str) -> tuple[str, str]:
+    """Return the address a feed is followed at, and the key that all spellings share. Raises InvalidUrl."""
+    clean, key, _ = normalise(_split_login(_without_feed_scheme(url))[0])
+    return clean, key
+
+
 def list_feeds(conn: Connection, *, folder: str | None = None) -> list[dict[str, Any]]:
     """Return all feeds (of a folder), with how many unread items each has: by title, those without one last.
 
