@@ -33,10 +33,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"atlas {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    add = _verb(verbs, "add", "library:add", "queue web addresses to be fetched")
+    add = _verb(verbs, "add", "library:add", "queue web addresses to be fetched, and files to be read")
     add.add_argument(
-        "urls", metavar="URL", nargs="+", help="address; - reads them from standard input, one a line"
+        "urls",
+        metavar="URL|FILE",
+        nargs="+",
+        help="address, or a file (PDF, HTML, Markdown, text, mail); - reads addresses from standard input, "
+        "one a line",
     )
+    add.add_argument("--tag", action="append", default=[], metavar="TAG", help="file it under TAG")
+    note = _verb(verbs, "note", "library:note", "keep a note, in Markdown")
+    note.add_argument("text", metavar="TEXT", nargs="?", default="-", help="- or nothing: standard input")
+    note.add_argument("--title", metavar="TITLE", help="without: its first heading or line")
+    note.add_argument("--tag", action="append", default=[], metavar="TAG", help="file it under TAG")
     search = _verb(verbs, "search", "library:search", "find what was read")
     search.add_argument(
         "words", metavar="WORD", nargs="+", help='a word, "a phrase", or (after --) -word to leave out'

@@ -24,7 +24,7 @@ from sqlalchemy.engine import Connection, Engine
 from atlas import library, tags
 from atlas.database.dialect import MAX_ID, UtcDateTime, insert, insert_for, is_sqlite
 from atlas.database.engine import read
-from atlas.database.tables import contents, feeds, hosts, items, sightings, transitions
+from atlas.database.tables import contents, feeds, hosts, items, sightings, transitions, versions
 from atlas.stages.table import DONE, FETCHING, TERMINAL, Stage
 from atlas.urls import InvalidUrl, normalise
 
@@ -42,7 +42,7 @@ WRITABLE = frozenset(
 ADDABLE = frozenset(
     {
         "byline", "site", "language", "excerpt", "image", "published_at", "original_sha256", "original_type",
-        "final_url", "read_at", "starred_at", "note", "media", "added_at",
+        "final_url", "read_at", "starred_at", "note", "media", "added_at", "titled_at",
     }
 )  # fmt: skip
 
@@ -394,6 +394,46 @@ def top_up(engine: Engine, *, now: dt.datetime, max_queue_size: int) -> int:
         return 0
     with engine.begin() as conn:
         return admit(conn, now=now, room=min(room, _ADMIT_AT_ONCE))
+
+
+def replace_original(
+    conn: Connection,
+    item_id: int,
+    fields: Mapping[str, Any],
+    *,
+    reason: str,
+    now: dt.datetime,
+    correlation_id: str,
+) -> bool:
+    """Have an item read again from another original; the one before stays among its versions.
+
+    `fields` are those of ADDABLE and the title. What can be read of it stays so meanwhile. Returns False when
+    there is no such item, or it is a duplicate.
+    """
+    if not fields.keys() <= ADDABLE | {"title"}:
+        raise ValueError(f"an item may not be given {sorted(fields.keys() - ADDABLE)}")
+    mine = items.c.id == item_id
+    old = sa.select(items.c.title, items.c.original_sha256, items.c.original_type)
+    old = old.where(mine, items.c.stage != Stage.DUPLICATE).with_for_update()
+    found = conn.execute(old).one_or_none() if 0 < item_id <= MAX_ID else None
+    if found is None:
+        return False
+    if found.original_sha256 not in {None, fields["original_sha256"]}:
+        conn.execute(versions.insert().values(item_id=item_id, at=now, **found._mapping))
+    renewed = {"stage": Stage.ACQUISITION_COMPLETE, "lane": Lane.NOW, "due_at": now, "lease": None}
+    renewed |= {"attempts": 0, "error": None, "ignored_at": None, "revivals": 0, "updated_at": now}
+    renewed |= {"correlation_id": correlation_id, **fields}
+    conn.execute(items.update().where(mine).values(renewed))
+    _record(conn, item_id, [Step(Stage.ACQUISITION_COMPLETE, reason)], correlation_id, now)
+    return True
+
+
+def versions_of(conn: Connection, item_id: int) -> list[dict[str, Any]]:
+    """Return the earlier originals of an item, oldest first: `id`, `at`, `title`, and where they are kept."""
+    query = sa.select(
+        versions.c.id, versions.c.at, versions.c.title, versions.c.original_sha256, versions.c.original_type
+    )
+    return _rows(conn, query.where(versions.c.item_id == item_id).order_by(versions.c.id))
 
 
 def admit(conn: Connection, *, now: dt.datetime, room: int) -> int:

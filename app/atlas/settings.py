@@ -129,6 +129,9 @@ class Settings(BaseSettings):
         le=3600,
         description="How long an item stays with a worker that went silent before another takes it.",
     )
+    upload_max_bytes: int = Field(
+        default=20_000_000, ge=1_000_000, description="Largest file or page handed in, in bytes."
+    )
     max_queue_size: int = Field(
         default=1000, ge=1, description="Waiting items beyond which new ones are refused for a while."
     )

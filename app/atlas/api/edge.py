@@ -19,8 +19,10 @@ from atlas.telemetry.logs import correlated
 
 #: Largest body of a request, in bytes.
 MAX_BODY = 1_000_000
-#: Routes that take larger ones (they must stream them), and the setting that says how large.
+#: Routes that take larger ones, and the setting that says how large.
 LARGE_BODIES = {
+    ("POST", "/api/capture"): "upload_max_bytes",
+    ("POST", "/api/files"): "upload_max_bytes",
     ("POST", "/api/imports"): "import_max_bytes",
     ("POST", "/imports"): "import_max_bytes",
 }

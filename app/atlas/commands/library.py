@@ -1,4 +1,4 @@
-"""`atlas add` and `atlas search`."""
+"""`atlas add`, `atlas note` and `atlas search`."""
 
 import argparse
 import html
@@ -7,38 +7,80 @@ import secrets
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
+
+from sqlalchemy.engine import Engine
 
 from atlas import items
-from atlas.commands import complain, database, now, show
+from atlas.commands import CommandError, complain, database, now, show
 from atlas.database.engine import read
-from atlas.items import Added, InvalidUrl
+from atlas.items import Added, InvalidUrl, New
 from atlas.search import Hit
 from atlas.search import search as find
 from atlas.settings import Settings
+from atlas.sources import handed
 
 
 def add(options: argparse.Namespace, settings: Settings) -> int:
-    """Queue addresses, each in a transaction of its own."""
+    """Queue addresses and files, each in a transaction of its own."""
     added: list[Added] = []
     problems: list[str] = []
     with database(settings) as engine:
-        for url in _urls(options.urls):
+        for given in _urls(options.urls):
             try:
-                with engine.begin() as conn:
-                    added.append(
-                        items.add(
-                            conn,
-                            url,
-                            now=now(),
-                            lane=items.Lane.NOW,
-                            correlation_id=secrets.token_hex(8),
-                            source="cli",
-                        )
-                    )
-            except InvalidUrl as error:
-                problems.append(f"{url}: {error}")
+                added.append(_keep(engine, _new(given, options.tag, settings)))
+            except (InvalidUrl, handed.Refused, OSError) as error:
+                problems.append(f"{given}: {error}")
     show(options, [asdict(item) for item in added], "\n".join(map(_added, added)))
     return complain(*problems) if problems else 0
+
+
+def note(options: argparse.Namespace, settings: Settings) -> int:
+    """Keep a note."""
+    text = sys.stdin.read() if options.text == "-" else options.text
+    try:
+        new = handed.note(
+            settings.data_dir,
+            text,
+            now=now(),
+            correlation_id=secrets.token_hex(8),
+            key=secrets.token_hex(16),
+            title=options.title,
+            tags=options.tag,
+            source="cli",
+        )
+    except handed.Refused as error:
+        raise CommandError(str(error)) from None
+    with database(settings) as engine:
+        added = _keep(engine, new)
+    return show(options, asdict(added), _added(added))
+
+
+def _new(given: str, tags: list[str], settings: Settings) -> New:
+    """Return what to add for an address or the name of a file."""
+    path = Path(given)
+    correlation_id = secrets.token_hex(8)
+    if "://" in given or not (path.exists() or path.suffix.lower() in handed.TYPES):
+        return New(given, correlation_id, lane=items.Lane.NOW, source="cli", tags=tuple(tags))
+    if path.exists() and path.stat().st_size > settings.upload_max_bytes:
+        most = f"{settings.upload_max_bytes:,}"
+        raise handed.Refused(f"The file is larger than {most} bytes, by ATLAS_UPLOAD_MAX_BYTES.")
+    return handed.file(
+        settings.data_dir,
+        path.name,
+        path.read_bytes(),
+        now=now(),
+        correlation_id=correlation_id,
+        tags=tags,
+    )
+
+
+def _keep(engine: Engine, new: New) -> Added:
+    with engine.begin() as conn:
+        (added,) = items.add_many(conn, [new], now=now())
+    if isinstance(added, InvalidUrl):
+        raise added
+    return added
 
 
 def search(options: argparse.Namespace, settings: Settings) -> int:

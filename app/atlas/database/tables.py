@@ -32,6 +32,8 @@ items = sa.Table(
     sa.Column("duplicate_of", BigId, sa.ForeignKey("items.id")),
     sa.Column("feed_id", BigId, sa.ForeignKey("feeds.id", ondelete="SET NULL")),
     sa.Column("title", Text),
+    # When a person gave it its title: then reading it (again) leaves the title alone.
+    sa.Column("titled_at", UtcDateTime),
     sa.Column("byline", Text),
     sa.Column("site", Text),
     sa.Column("language", Text),
@@ -355,6 +357,20 @@ sightings = sa.Table(
     sa.Column("import_id", BigId),
     sa.Index("uq_sightings_key", "item_id", "key", unique=True),
     sa.Index("ix_sightings_feed", "feed_id"),
+)
+
+#: Earlier originals of an item that was edited or replaced: nothing is lost.
+versions = sa.Table(
+    "versions",
+    metadata,
+    sa.Column("id", BigId, sa.Identity(), primary_key=True),
+    sa.Column("item_id", BigId, sa.ForeignKey("items.id", ondelete="CASCADE"), nullable=False),
+    # When it was replaced.
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("title", Text),
+    sa.Column("original_sha256", sa.String(64), nullable=False),
+    sa.Column("original_type", Text),
+    sa.Index("ix_versions_item", "item_id", "id"),
 )
 
 #: What was said, when and by whom: [[start seconds, end seconds, speaker or null, text], ...].

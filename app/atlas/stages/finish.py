@@ -23,18 +23,20 @@ def finish(ctx: Context, leased: Leased, page: Page) -> Stage:
 
     Raises LeaseLost and Stopping.
     """
-    digest = text_digest(page)
+    digest = None if leased.kind == "note" else text_digest(page)  # what a person wrote is never a duplicate
 
     def write(conn: Connection) -> Stage:
         now = ctx.clock()
         original = _same_text(conn, digest, leased.id) if digest else None
-        steps = [*_read_steps(page), *_last_steps(original)]
-        fields = {**_fields(page), "text_sha256": digest, "duplicate_of": original}
+        steps = [*_read_steps(leased, page), *_last_steps(original)]
+        title = _title(conn, leased.id, page)
+        fields = {**_fields(page), "title": title, "text_sha256": digest, "duplicate_of": original}
         if not items.advance(conn, leased, steps, now=now, due=None, fields=fields):
             raise LeaseLost
         if original is None:
-            title = page.title or _own_title(conn, leased.id)
-            items.write_content(conn, leased.id, title=title, text=page.text, html=page.html)
+            items.write_content(conn, leased.id, title=title or "", text=page.text, html=page.html)
+        else:
+            _point_at(conn, leased.id, original)
         return steps[-1].stage
 
     return ctx.write(write)
@@ -58,15 +60,31 @@ def _same_text(conn: Connection, digest: str, item_id: int) -> int | None:
     return conn.execute(query).scalar()
 
 
-def _own_title(conn: Connection, item_id: int) -> str:
-    """Return what the feed or the user called the item."""
-    return conn.execute(sa.select(items_table.c.title).where(items_table.c.id == item_id)).scalar() or ""
+def _title(conn: Connection, item_id: int, page: Page) -> str | None:
+    """Return what an item is called: as a person named it, else as it says itself, else as it came."""
+    query = sa.select(items_table.c.title, items_table.c.titled_at).where(items_table.c.id == item_id)
+    found = conn.execute(query).one_or_none()
+    if found is None or (page.title and found.titled_at is None):
+        return page.title
+    title: str | None = found.title
+    return title or page.title
 
 
-def _read_steps(page: Page) -> list[Step]:
+def _point_at(conn: Connection, item_id: int, original: int) -> None:
+    """Let what was a duplicate of this item, which is one itself, point at the original."""
+    change = items_table.update().where(items_table.c.duplicate_of == item_id)
+    conn.execute(change.values(duplicate_of=original))
+
+
+#: What an item is, in its history.
+_NAMES = {"note": "A note", "file": "A document", "mail": "A mail", "podcast": "An episode"}
+
+
+def _read_steps(leased: Leased, page: Page) -> list[Step]:
+    name = _NAMES.get(leased.kind, "An article")
     return [
-        Step(Stage.VALIDATION_COMPLETE, f"An article of {page.word_count:,} words"),
-        Step(Stage.PROCESSING_COMPLETE, "Title, text and pictures taken out of the page"),
+        Step(Stage.VALIDATION_COMPLETE, f"{name} of {page.word_count:,} words"),
+        Step(Stage.PROCESSING_COMPLETE, "Title, text and pictures taken out of it"),
     ]
 
 
@@ -77,7 +95,7 @@ def _last_steps(original: int | None) -> list[Step]:
 
 
 def _fields(page: Page) -> dict[str, object]:
-    fields: dict[str, object] = {
+    return {
         "byline": page.byline,
         "site": page.site,
         "language": page.language,
@@ -86,6 +104,3 @@ def _fields(page: Page) -> dict[str, object]:
         "published_at": page.published_at,
         "word_count": page.word_count,
     }
-    if page.title:  # else what the feed or the user called it stays
-        fields["title"] = page.title
-    return fields

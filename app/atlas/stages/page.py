@@ -3,7 +3,7 @@
 Kept apart from the reading itself, so that the worker can hold and raise these without loading a parser.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -19,6 +19,9 @@ Reason = Literal[
     "cookie_wall",
     "not_an_article",
     "too_complex",
+    "damaged",
+    "protected",
+    "only_pictures",
 ]
 
 #: The step of validation or processing that each reason belongs to.
@@ -32,6 +35,9 @@ _STAGES: dict[Reason, Stage] = {
     "cookie_wall": Stage.AUTHENTICITY_VERIFY,
     "not_an_article": Stage.QUALITY_CHECK,
     "too_complex": Stage.PROCESSING_STARTED,
+    "damaged": Stage.FORMAT_VALIDATE,
+    "protected": Stage.FORMAT_VALIDATE,
+    "only_pictures": Stage.COMPLETENESS_CHECK,
 }
 
 
@@ -58,6 +64,10 @@ class Page:
     def to_json(self) -> dict[str, Any]:
         """Return the page as what JSON can write."""
         return asdict(self) | {"published_at": self.published_at and self.published_at.isoformat()}
+
+    def named(self, title: str) -> "Page":
+        """Return the page with another title."""
+        return replace(self, title=title)
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:

@@ -26,13 +26,18 @@ MOST_LINKS = 0.6
 
 _HTML_TYPES = {"text/html", "application/xhtml+xml"}
 _XML_TYPES = {"application/xml", "text/xml"}
-_PLAIN_TYPES = {"text/plain", "text/markdown", "text/x-markdown"}
+_PLAIN_TYPES = {"text/plain"}
+_MARKDOWN_TYPES = {"text/markdown", "text/x-markdown"}
+_MAIL_TYPES = {"message/rfc822"}
+_PDF_TYPES = {"application/pdf", "application/x-pdf"}
+
+Kind = Literal["html", "plain", "markdown", "mail", "pdf"]
+
 _UNKNOWN_TYPES = {"", "application/octet-stream", "binary/octet-stream", "application/x-unknown-content-type"}
 _MARKUP = re.compile(
     rb"<(?:!doctype html|html|head|title|body|p|div|article|h1|meta|table|a)\b", re.IGNORECASE
 )
 _MAGIC = (
-    (b"%PDF-", "a PDF document"),
     (b"\x89PNG", "a picture"),
     (b"\xff\xd8\xff", "a picture"),
     (b"GIF8", "a picture"),
@@ -75,26 +80,39 @@ class Surroundings:
     asks_password: bool
 
 
-def kind_of(raw: bytes, content_type: str | None) -> Literal["html", "plain"]:
-    """Tell a page from a plain text. Raises PageError(not_html or empty_page) for all else."""
+def kind_of(raw: bytes, content_type: str | None) -> Kind:
+    """Tell how something is to be read. Raises PageError(not_html or empty_page) for what cannot be."""
     if not raw.strip():
         raise PageError("empty_page", "The site answered with an empty page.")
-    for magic, kind in _MAGIC:
-        if raw.startswith(magic):
-            raise PageError("not_html", f"The address leads to {kind}, not to a page.")
-    if _FEED.match(raw[:2000]):
-        raise PageError("not_html", "The address leads to a feed: subscribe to it instead of saving it.")
+    if raw.startswith(b"%PDF-"):
+        return "pdf"
     media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type in _PDF_TYPES:
+        raise PageError("damaged", "The address leads to a file that is called a PDF document and is none.")
+    if media_type in _MAIL_TYPES:
+        return "mail"
+    _refuse_files(raw)
     has_markup = _MARKUP.search(raw[:4096]) is not None
-    readable = _HTML_TYPES | _PLAIN_TYPES | _UNKNOWN_TYPES | (_XML_TYPES if has_markup else set())
-    if media_type not in readable:
+    known = _HTML_TYPES | _PLAIN_TYPES | _MARKDOWN_TYPES | _UNKNOWN_TYPES
+    if media_type not in known and not (media_type in _XML_TYPES and has_markup):
         raise PageError("not_html", f"The address leads to a file of the type {media_type}, not to a page.")
     if is_binary(raw):
         raise PageError(
             "not_html", "The address leads to a file that is no text, although the site calls it a page."
         )
+    if media_type in _MARKDOWN_TYPES:
+        return "markdown"
     is_plain = media_type in _PLAIN_TYPES or (media_type in _UNKNOWN_TYPES and not has_markup)
     return "plain" if is_plain else "html"
+
+
+def _refuse_files(raw: bytes) -> None:
+    """Raise PageError(not_html) for what begins as files do that are no text, and for feeds."""
+    for magic, kind in _MAGIC:
+        if raw.startswith(magic):
+            raise PageError("not_html", f"The address leads to {kind}, not to a page.")
+    if _FEED.match(raw[:2000]):
+        raise PageError("not_html", "The address leads to a feed: subscribe to it instead of saving it.")
 
 
 def check_extract(found: Extract, page: Callable[[], etree._Element]) -> None:

@@ -13,6 +13,7 @@ down_revision = "0003"
 #: What tables that are older than this gain.
 COLUMNS: dict[str, tuple[sa.Column[Any], ...]] = {
     "items": (
+        sa.Column("titled_at", UtcDateTime()),
         sa.Column("source", Text(), server_default="api", nullable=False),
         sa.Column("import_id", BigId),
         sa.Column("starred_at", UtcDateTime()),
@@ -71,6 +72,7 @@ TABLES = (
     "item_tags",
     "highlights",
     "sightings",
+    "versions",
     "transcripts",
     "transcript_searches",
     "relations",
@@ -156,6 +158,20 @@ def _make_tables() -> None:
     )
     op.create_index("ix_sightings_feed", "sightings", ["feed_id"])
     op.create_index("uq_sightings_key", "sightings", ["item_id", "key"], unique=True)
+    op.create_table(
+        "versions",
+        sa.Column("id", BigId, sa.Identity(), nullable=False),
+        sa.Column("item_id", BigId, nullable=False),
+        sa.Column("at", UtcDateTime(), nullable=False),
+        sa.Column("title", Text()),
+        sa.Column("original_sha256", sa.String(64), nullable=False),
+        sa.Column("original_type", Text()),
+        sa.ForeignKeyConstraint(
+            ["item_id"], ["items.id"], name=op.f("fk_versions_item_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_versions")),
+    )
+    op.create_index("ix_versions_item", "versions", ["item_id", "id"])
     op.create_table(
         "transcripts",
         sa.Column("item_id", BigId, autoincrement=False, nullable=False),
