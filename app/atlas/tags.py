@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from atlas.database.dialect import insert
+from atlas.database.dialect import MAX_ID, insert
 from atlas.database.tables import item_tags, tags
 
 #: Longest name of a tag, in characters; what is longer is cut.
@@ -53,6 +53,44 @@ def detach(conn: Connection, item_id: int, names: Sequence[str]) -> None:
     conn.execute(item_tags.delete().where(item_tags.c.item_id == item_id, item_tags.c.tag_id.in_(mine)))
 
 
+def detach_many(conn: Connection, item_ids: Sequence[int], names: Sequence[str]) -> None:
+    """Take tags from several items."""
+    mine = sa.select(tags.c.id).where(tags.c.key.in_(clean(names)))
+    conn.execute(item_tags.delete().where(item_tags.c.item_id.in_(item_ids), item_tags.c.tag_id.in_(mine)))
+
+
+def rename(conn: Connection, tag_id: int, name: str) -> int | None:
+    """Give a tag another name; return its id, None when there is no such tag, or `name` is no name.
+
+    If another tag has that name already, the two become one: that one.
+    """
+    found = clean([name])
+    if not found or not 0 < tag_id <= MAX_ID:
+        return None
+    ((key, shown),) = found.items()
+    if conn.execute(sa.select(tags.c.id).where(tags.c.id == tag_id)).first() is None:
+        return None
+    other: int | None = conn.execute(
+        sa.select(tags.c.id).where(tags.c.key == key, tags.c.id != tag_id)
+    ).scalar()
+    if other is None:
+        conn.execute(tags.update().where(tags.c.id == tag_id).values(name=shown, key=key))
+        return tag_id
+    carried = sa.select(item_tags.c.item_id, sa.literal(other)).where(item_tags.c.tag_id == tag_id)
+    both = insert(conn, item_tags).from_select(["item_id", "tag_id"], carried)
+    conn.execute(both.on_conflict_do_nothing())
+    delete(conn, tag_id)
+    return other
+
+
+def delete(conn: Connection, tag_id: int) -> bool:
+    """Take a tag from all items and forget it; return False when there is none."""
+    if not 0 < tag_id <= MAX_ID:
+        return False
+    conn.execute(item_tags.delete().where(item_tags.c.tag_id == tag_id))
+    return conn.execute(tags.delete().where(tags.c.id == tag_id)).rowcount > 0
+
+
 def of(conn: Connection, item_ids: Sequence[int]) -> dict[int, list[str]]:
     """Return the tags of items as they show, in order; an item without any is not in it."""
     query = sa.select(item_tags.c.item_id, tags.c.name).join_from(item_tags, tags)
@@ -63,10 +101,18 @@ def of(conn: Connection, item_ids: Sequence[int]) -> dict[int, list[str]]:
     return found
 
 
-def counts(conn: Connection) -> list[dict[str, Any]]:
-    """Return all tags in use: `name`, and `items` that carry it, in order."""
-    query = sa.select(tags.c.id, tags.c.name, sa.func.count().label("items")).join_from(tags, item_tags)
-    query = query.group_by(tags.c.id, tags.c.name, tags.c.key).order_by(tags.c.key)
+def counts(
+    conn: Connection, *, begins: str = "", after: str = "", limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the tags in use, in order: `id`, `name`, `key`, and how many `items` carry it.
+
+    Those that begin with `begins`, whatever its case, and whose key comes after `after`; at most `limit`.
+    """
+    query = sa.select(tags.c.id, tags.c.name, tags.c.key, sa.func.count().label("items"))
+    query = query.join_from(tags, item_tags).where(tags.c.key > after)
+    if begins:
+        query = query.where(tags.c.key.startswith(begins.casefold(), autoescape=True))
+    query = query.group_by(tags.c.id, tags.c.name, tags.c.key).order_by(tags.c.key).limit(limit)
     return [dict(row._mapping) for row in conn.execute(query)]
 
 

@@ -22,6 +22,7 @@ from atlas.api.edge import Edge, error_answer, security_headers
 from atlas.api.errors import documented, problem_of
 from atlas.api.saving import Saver
 from atlas.api.state import Clock, State
+from atlas.clients import fever, greader
 from atlas.database import migrate
 from atlas.database.engine import make_engine
 from atlas.settings import Settings
@@ -85,6 +86,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         app.include_router(module.router)
     for pages in (library, reader, search_page, adding, feed_pages, settings_pages):
         app.include_router(pages.router)
+    for prefix in greader.PREFIXES:
+        app.include_router(greader.router, prefix=prefix)
+    app.include_router(fever.router)
     app.add_api_route(
         "/api/openapi.json", _openapi, responses=documented(401), tags=["system"], summary="This description."
     )

@@ -155,8 +155,8 @@ CLIENT_LOGINS = (
     "/api/info",
     "/api/info.json",
 )
-#: What clients ask by POST because the list of ids would be too long for an address.
-READING_POSTS = ("/stream/items/contents", "/stream/items/ids", "/stream/items/count")
+#: Below it clients only ask, also by POST, as the list of ids would be too long for an address.
+READING_POSTS = "/reader/api/0/stream/"
 
 
 def client_of(path: str) -> str | None:
@@ -205,7 +205,7 @@ def _needed(request: Request) -> str:
     if path == ACCOUNTS or path.startswith(f"{ACCOUNTS}/"):
         return "admin"
     is_looking = request.method in _SAFE_METHODS or (
-        request.scope["atlas.client"] is not None and path.endswith(READING_POSTS)
+        request.scope["atlas.client"] == "greader" and READING_POSTS in path
     )
     return "read" if is_looking else "write"
 
