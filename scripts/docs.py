@@ -1,4 +1,4 @@
-"""Write the pages of docs/ that say what stands in code: configuration.md and metrics.md.
+"""Write the pages of docs/ that say what stands in code: configuration.md, metrics.md and stages.md.
 
 `python scripts/docs.py` writes them, `--check` says whether they are as they should be (exit code 1 if not).
 """
@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "app"))
 
 # The app is not installed, it stands beside us.
 from atlas.settings import PREFIX, Settings  # noqa: E402
+from atlas.stages.table import DONE, FETCHING, GROUPS, TERMINAL, Stage, group  # noqa: E402
 from atlas.telemetry.catalogue import CATALOGUE, Entry  # noqa: E402
 from atlas.telemetry.metrics import CACHE_SECONDS, COUNT_SECONDS  # noqa: E402
 
@@ -60,13 +61,27 @@ Besides there are `process_*` (memory, CPU seconds, open files, start time) of t
 """  # noqa: E501 - a row of a table is one line
 
 
+STAGES_HEAD = """# Stages
+
+<!-- Written by `make docs` from app/atlas/stages/table.py. -->
+
+An item's row is the queue: its stage says where it stands and what comes next. Every change is recorded with
+its time, the reason in plain words, and the correlation id that leads through the log from the request to the
+last stage (`GET /api/items/ID` shows where an item stands, its page the whole history).
+
+Some numbers have a meaning and no step of their own yet: what happens there is part of the step that ends the
+group. Failed items: [resilience](resilience.md).
+"""
+
+
 def main() -> int:
     """Write or check the pages; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, say whether they are current")
     check = parser.parse_args().check
     status = 0
-    for name, text in {"configuration.md": configuration(), "metrics.md": metrics()}.items():
+    pages = {"configuration.md": configuration(), "metrics.md": metrics(), "stages.md": stages()}
+    for name, text in pages.items():
         page = ROOT / "docs" / name
         if not check:
             page.write_text(text)
@@ -80,6 +95,30 @@ def metrics() -> str:
     """Return the page of metrics."""
     head = METRICS_HEAD.format(cache=round(CACHE_SECONDS), count=round(COUNT_SECONDS))
     return head + "".join(f"{metric(entry)}\n" for entry in CATALOGUE.values()) + METRICS_TAIL
+
+
+def stages() -> str:
+    """Return the page of stages."""
+    lines = [STAGES_HEAD]
+    for first, name in GROUPS.items():
+        lines += [f"## {first:03}-{first + 99:03}: {name}" if first < 600 else f"## {name}", ""]
+        lines += ["| stage | name | what it means | next |", "|---|---|---|---|"]
+        lines += [
+            f"| {stage:03} | {stage.name} | {stage.meaning} | {following(stage)} |"
+            for stage in Stage
+            if group(stage) == name
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def following(stage: Stage) -> str:
+    """Say what happens to an item at a stage."""
+    if stage in DONE:
+        return "the end: readable"
+    if stage in TERMINAL:
+        return "the end"
+    return "its site is asked" if stage in FETCHING else ""
 
 
 def metric(entry: Entry) -> str:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection
 
-from atlas import items
+from atlas import dead_letters, items
 from atlas.database.dialect import insert
 from atlas.database.engine import read
 from atlas.database.tables import marks
@@ -55,6 +55,7 @@ def _send_report(ctx: Context) -> None:
 CHORES: tuple[Chore, ...] = (
     Chore("errors", 86_400, errors.prune),
     Chore("resting hosts", 15, upkeep.put_off_resting, items.any_waits_for_resting),
+    Chore("dead letters", 3600, dead_letters.revive, dead_letters.any_to_revive),
     Chore("breakers", 86_400, upkeep.forget_breakers),
     Chore("weekly report", 900, _send_report),
     Chore("imports", 1, imports.run, wanted=imports.is_wanted, longest_seconds=90),

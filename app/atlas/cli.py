@@ -100,6 +100,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_feeds(verbs: Any) -> None:  # noqa: ANN401
+    dead = _group(verbs, "dead", "show what failed and decide what becomes of it")
+    failed = _verb(dead, "list", "dead:list_dead", "list what failed, and why")
+    failed.add_argument("--code", metavar="CODE", help="only this reason, such as http_404")
+    failed.add_argument("--ignored", action="store_true", help="those that were set aside instead")
+    failed.add_argument("--limit", type=_positive, default=50, metavar="N", help="show at most N (50)")
+    again = _verb(dead, "retry", "dead:retry", "try items again")
+    again.add_argument("ids", metavar="ID", nargs="*", type=_positive, help="as `atlas dead list` shows it")
+    again.add_argument("--code", metavar="CODE", help="all that failed for this reason")
+    aside = _verb(dead, "ignore", "dead:ignore", "set items aside: they are not tried again by themselves")
+    aside.add_argument("ids", metavar="ID", nargs="+", type=_positive, help="as `atlas dead list` shows it")
+    aside.add_argument("--undo", action="store_true", help="bring them back")
+
     feed = _group(verbs, "feed", "subscribe to feeds, list and change them")
     add = _verb(feed, "add", "feeds:add", "subscribe to a feed, or to the one a page names")
     add.add_argument("url", metavar="URL")

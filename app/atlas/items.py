@@ -265,9 +265,11 @@ def _add_known(conn: Connection, rows: Sequence[dict[str, Any]]) -> dict[int, Ad
 
 def _locked(conn: Connection, keys: Collection[str]) -> dict[str, Any]:
     """Return the living items with these keys, locked, in the order of their ids."""
-    query = sa.select(items.c.id, items.c.url_key, items.c.stage, items.c.lane)
+    readable = sa.exists().where(contents.c.item_id == items.c.id).label("readable")
+    query = sa.select(items.c.id, items.c.url_key, items.c.stage, items.c.lane, readable)
     query = query.where(items.c.url_key.in_(keys), items.c.stage != Stage.DUPLICATE)
-    return {row.url_key: row for row in conn.execute(query.order_by(items.c.id).with_for_update())}
+    query = query.order_by(items.c.id).with_for_update(of=items)
+    return {row.url_key: row for row in conn.execute(query)}
 
 
 @cache
@@ -288,7 +290,7 @@ def _taken(conn: Connection, there: sa.Row[Any], row: dict[str, Any]) -> Added |
     A worker that holds the item meanwhile finds its lease gone.
     """
     failed, handed_in = there.stage == Stage.PERMANENT_ERROR, row.get("original_sha256") is not None
-    if there.stage in DONE or not (failed or handed_in):
+    if there.stage in DONE or not (failed or (handed_in and not there.readable)):
         _hurry(conn, there, row)
         return None
     renewed = {name: row[name] for name in _RENEWED if name in row}
@@ -354,6 +356,29 @@ def _record_all(conn: Connection, made: Sequence[tuple[int, Mapping[str, Any], s
     ]
     if steps:
         conn.execute(transitions.insert(), steps)
+
+
+def restart(
+    conn: Connection,
+    which: sa.ColumnElement[bool],
+    values: Mapping[str, Any],
+    step: Step,
+    *,
+    now: dt.datetime,
+    correlation_id: str,
+    lane: Lane,
+) -> int:
+    """Begin again with items, as if they had never failed, at once; return how many.
+
+    A worker that holds one of them meanwhile finds its lease gone.
+    """
+    fresh = {"lease": None, "due_at": now, "attempts": 0, "error": None, "ignored_at": None, "lane": lane}
+    change = items.update().where(which).values({**fresh, "revivals": 0, "updated_at": now, **values})
+    change = change.values(correlation_id=correlation_id)
+    found = conn.execute(change.returning(items.c.id)).scalars().all()
+    for item_id in found:
+        _record(conn, item_id, [step], correlation_id, now)
+    return len(found)
 
 
 def note_sighting(conn: Connection, item_id: int, where: Mapping[str, Any], *, now: dt.datetime) -> None:

@@ -113,6 +113,12 @@ class Settings(BaseSettings):
     retry_base_seconds: float = Field(
         default=60, gt=0, description="Wait before the second try; it grows with each further."
     )
+    dead_letter_days: int = Field(
+        default=7,
+        ge=0,
+        le=365,
+        description="Days on which a failed item is tried again by itself, once a day; 0: never.",
+    )
     worker_threads: int = Field(default=4, ge=1, le=64, description="Items a worker handles at once.")
     reader_processes: int = Field(
         default=1, ge=1, le=64, description="Processes that read pages (one core each)."
