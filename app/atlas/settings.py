@@ -18,6 +18,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
@@ -250,13 +251,14 @@ def load_settings() -> Settings:
 
 
 def unknown_options(environ: Mapping[str, str]) -> list[str]:
-    """Return one sentence for each `ATLAS_*` variable that is no option, with the nearest that is.
+    """Return one sentence for each `ATLAS_*` variable, also of .env, that is no option, with the nearest.
 
     They are no error: after a rollback the environment still has the options of the newer release.
     """
+    given = {*environ, *(name.upper() for name in DotEnvSettingsSource(Settings).env_vars)}
     known = [PREFIX + name.upper() for name in Settings.model_fields]
     sentences = []
-    for name in sorted(environ):
+    for name in sorted(given):
         if name.upper().startswith(PREFIX) and name.upper() not in {*known, SECRETS_DIR}:
             near = difflib.get_close_matches(name.upper(), known, n=1)
             sentences.append(f"{name} is not an option" + (f"; did you mean {near[0]}?" if near else "."))

@@ -288,6 +288,7 @@ def test_settings_are_checked(atlas, monkeypatch) -> None:
     assert sorted(line.split()[1] for line in done.err.splitlines()) == [
         "ATLAS_API_PORT",
         "ATLAS_MAX_ATTEMPTS",
+        "ATLAS_WORKER_THREDS",
     ]
     assert atlas("work").status == 1
 

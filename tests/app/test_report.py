@@ -372,3 +372,31 @@ def test_wrong_options_are_named(monkeypatch, tmp_path, options, part):
         monkeypatch.setenv(f"ATLAS_{name}", value)
     with pytest.raises(SettingsError, match=re.escape(part)):
         load_settings()
+
+
+# Whether it would arrive
+
+
+def test_connections_are_tried_without_showing_secrets(atlas, mailing, mailbox, monkeypatch):
+    for name in ("smtp_host", "smtp_port", "smtp_security", "smtp_user", "report_to"):
+        monkeypatch.setenv(f"ATLAS_{name.upper()}", str(getattr(mailing, name)))
+    monkeypatch.setenv("ATLAS_SMTP_PASSWORD", "right")
+    done = atlas("check-config", "--connect")
+    assert done.status == 0
+    assert re.search(r"ok +database: answers, at revision", done.out)
+    assert re.search(r"ok +mail server: answers and lets us in", done.out)
+    monkeypatch.setenv("ATLAS_SMTP_PASSWORD", "very-wrong")
+    done = atlas("check-config", "--connect")
+    assert done.status == 1
+    assert "FAILED  mail server: 535" in done.out
+    assert "very-wrong" not in done.out + done.err
+    assert atlas("check-config").status == 0
+
+
+def test_a_database_that_is_away_is_told(atlas, monkeypatch):
+    monkeypatch.setenv("ATLAS_DATABASE_URL", "postgresql+psycopg://me@127.0.0.1:1/none")
+    monkeypatch.setenv("ATLAS_DATABASE_PASSWORD", "hunter2")
+    done = atlas("check-config", "--connect", "--json")
+    assert done.status == 1
+    assert done.json["connections"][0]["ok"] is False
+    assert "hunter2" not in done.out + done.err

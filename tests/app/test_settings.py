@@ -138,5 +138,10 @@ def test_unknown_options_are_told_with_the_nearest():
     ]
 
 
+def test_unknown_options_of_the_file_are_told_too(tmp_path):
+    (tmp_path / ".env").write_text("ATLAS_API_PROT=1\nATLAS_API_PORT=2\nOTHER=3\n")
+    assert unknown_options({}) == ["ATLAS_API_PROT is not an option; did you mean ATLAS_API_PORT?"]
+
+
 def test_every_option_says_what_it_is():
     assert all(field.description for field in Settings.model_fields.values())

@@ -4,6 +4,7 @@ import argparse
 import datetime as dt
 import importlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from sqlalchemy.engine import Engine
 
 from atlas.database.engine import make_engine
 from atlas.patience import is_outage
-from atlas.settings import Settings, SettingsError, load_settings
+from atlas.settings import Settings, SettingsError, load_settings, unknown_options
 from atlas.telemetry import logs
 
 
@@ -26,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         settings = load_settings()
     except SettingsError as error:
-        return complain(*error.problems)
+        return complain(*error.problems, *unknown_options(os.environ))
     if options.service:
         logs.configure(settings.log_level, settings.log_format)
     else:

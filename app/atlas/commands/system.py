@@ -3,9 +3,11 @@
 import argparse
 import os
 import sys
+from dataclasses import asdict
 
 from atlas import accounts
 from atlas.commands import CommandError, database, now, show
+from atlas.connections import try_all
 from atlas.database import migrate as migrations
 from atlas.settings import Settings, unknown_options
 
@@ -31,10 +33,18 @@ def migrate(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def check_config(options: argparse.Namespace, settings: Settings) -> int:
-    """Say that the settings, which were read to get here, are fine; name variables that mean nothing."""
+    """Say that the settings, which were read to get here, are fine; name variables that mean nothing.
+
+    With `--connect`, try what they name; the exit status says whether all of it answered.
+    """
     unknown = unknown_options(os.environ)
     for sentence in unknown:
         print(f"atlas: warning: {sentence}", file=sys.stderr)
     where = settings.database().render_as_string(hide_password=True)
-    data = {"ok": True, "database": where, "unknown": unknown}
-    return show(options, data, f"The settings are valid. The database is {where}.")
+    tried = try_all(settings) if options.connect else []
+    ok = all(one.ok for one in tried)
+    lines = [f"The settings are valid. The database is {where}."]
+    lines += [f"{'ok    ' if one.ok else 'FAILED'}  {one.name}: {one.message}" for one in tried]
+    data = {"ok": ok, "database": where, "unknown": unknown, "connections": [asdict(one) for one in tried]}
+    show(options, data, "\n".join(lines))
+    return 0 if ok else 1

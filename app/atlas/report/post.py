@@ -81,7 +81,7 @@ def send(letter: Letter, settings: Settings, now: dt.datetime) -> None:
         with connect(settings) as server:
             server.send_message(message)
     except (OSError, smtplib.SMTPException, ValueError) as error:
-        raise SendError(f"{settings.smtp_host}:{settings.smtp_port}: {_reason(error)}") from None
+        raise SendError(f"{settings.smtp_host}:{settings.smtp_port}: {reason(error)}") from None
 
 
 def connect(settings: Settings) -> smtplib.SMTP:
@@ -118,8 +118,8 @@ def _message(letter: Letter, settings: Settings, now: dt.datetime) -> EmailMessa
     return message
 
 
-def _reason(error: Exception) -> str:
-    """Return what the server said, or why there is none, in one line."""
+def reason(error: Exception) -> str:
+    """Return what a mail server said, or why there is none, in one line."""
     if isinstance(error, smtplib.SMTPResponseException):
         said = error.smtp_error
         text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
