@@ -91,9 +91,9 @@ async def start(
     response: Response,
     name: Annotated[str, Query(description="What to call it: the file's name.", max_length=200)] = "",
     form: Annotated[
-        str | None,
+        Annotated[str, Field(max_length=40)] | None,
         _given,
-        Query(alias="format", description="Its format, if what is in it shall not tell.", max_length=40),
+        Query(alias="format", description="Its format, if what is in it shall not tell."),
     ] = None,
     dry_run: Annotated[bool, Query(description="Only tell what would happen.")] = False,  # noqa: FBT002
 ) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 import structlog
@@ -19,10 +19,12 @@ from sqlalchemy.engine import Connection, Engine
 
 from atlas.database.dialect import MAX_ID, insert
 from atlas.database.tables import errors, items, transitions
-from atlas.stages.context import Context
 from atlas.status import FAILED
 from atlas.telemetry import tally
 from atlas.telemetry.logs import correlation_id, mask
+
+if TYPE_CHECKING:  # the API keeps errors too, and needs nothing of what fetches
+    from atlas.stages.context import Context
 
 #: How long they are kept, and at most how many.
 KEPT_DAYS = 30
@@ -97,7 +99,7 @@ def _told(text: str) -> str:
     return mask(_PARAMETERS.sub("[parameters not kept]", text)).replace("\0", "?")
 
 
-def prune(ctx: Context) -> None:
+def prune(ctx: "Context") -> None:
     """Forget errors that are old, or too many: a chore."""
     oldest = ctx.clock() - dt.timedelta(days=KEPT_DAYS)
     newest = sa.select(errors.c.id).order_by(errors.c.at.desc()).limit(MOST_KEPT)
