@@ -51,11 +51,23 @@ def _send_report(ctx: Context) -> None:
         importlib.import_module("atlas.report.post").send_if_due(ctx)
 
 
+def _watch_mail(ctx: Context) -> None:
+    if ctx.settings.imap_host:
+        importlib.import_module("atlas.sources.mailbox").watch(ctx)
+
+
+def _summarise(ctx: Context) -> None:
+    if ctx.settings.llm_url:
+        importlib.import_module("atlas.enhancing.summaries").run(ctx)
+
+
 #: All there are. Chores must end soon when they cannot reach what they need: they take turns.
 CHORES: tuple[Chore, ...] = (
     Chore("errors", 86_400, errors.prune),
     Chore("resting hosts", 15, upkeep.put_off_resting, items.any_waits_for_resting),
     Chore("dead letters", 3600, dead_letters.revive, dead_letters.any_to_revive),
+    Chore("mail", 300, _watch_mail),
+    Chore("summaries", 120, _summarise),
     Chore("breakers", 86_400, upkeep.forget_breakers),
     Chore("weekly report", 900, _send_report),
     Chore("imports", 1, imports.run, wanted=imports.is_wanted, longest_seconds=90),

@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "id", metavar="ID", help="of an error, or of a request (X-Request-ID)"
     )
     _add_feeds(verbs)
+    _add_care(verbs)
     _add_report(verbs)
 
     user = _group(verbs, "user", "manage accounts")
@@ -98,6 +99,23 @@ def _parser() -> argparse.ArgumentParser:
     audit = _verb(verbs, "audit-log", "accounts:audit_log", "show what was done with accounts, and by whom")
     audit.add_argument("--limit", type=_positive, default=50, metavar="N", help="show the last N (50)")
     return parser
+
+
+def _add_care(verbs: Any) -> None:  # noqa: ANN401
+    again = _verb(verbs, "reprocess", "care:reprocess", "read everything again from the kept originals")
+    again.add_argument("--kind", metavar="KIND", help="only items of this kind")
+    again.add_argument("--since", metavar="DATE", help="only items added since then")
+    again.add_argument(
+        "--failed", action="store_true", help="those that failed, instead of those that are here"
+    )
+    again.add_argument("--item", type=_positive, metavar="ID", help="only this item")
+    again.add_argument("--dry-run", action="store_true", help="only say what would change")
+    audit = _verb(
+        verbs, "audit", "care:audit", "find junk, orphans, duplicates, broken originals, index drift"
+    )
+    audit.add_argument("--quick", action="store_true", help="do not unpack the originals")
+    clean = _verb(verbs, "clean", "care:clean", "mend what the audit finds, after a copy of the database")
+    clean.add_argument("--yes", action="store_true", help="do it; without, only say what would be done")
 
 
 def _add_feeds(verbs: Any) -> None:  # noqa: ANN401

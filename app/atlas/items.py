@@ -35,6 +35,7 @@ WRITABLE = frozenset(
     {
         "kind", "title", "byline", "site", "language", "excerpt", "image", "published_at", "word_count",
         "text_sha256", "original_sha256", "original_type", "final_url", "duplicate_of", "error", "attempts",
+        "keywords",
     }
 )  # fmt: skip
 
@@ -451,6 +452,45 @@ def replace_original(
     conn.execute(items.update().where(mine).values(renewed))
     _record(conn, item_id, [Step(Stage.ACQUISITION_COMPLETE, reason)], correlation_id, now)
     return True
+
+
+def rewrite(
+    conn: Connection,
+    item_id: int,
+    fields: Mapping[str, Any],
+    *,
+    original_sha256: str,
+    text: str,
+    html: str,
+    reason: str,
+    now: dt.datetime,
+    correlation_id: str,
+) -> bool:
+    """Write a readable item anew, as it was read again from that original; it stays at its stage.
+
+    Returns False, and has written nothing, when it was changed or taken by a worker meanwhile.
+    """
+    if not fields.keys() <= WRITABLE:
+        raise ValueError(f"a step may not write {sorted(fields.keys() - WRITABLE)}")
+    mine = items.update().where(
+        items.c.id == item_id,
+        items.c.stage.in_(DONE),
+        items.c.lease.is_(None),
+        items.c.original_sha256 == original_sha256,
+    )
+    stage = conn.execute(mine.values(**fields, updated_at=now).returning(items.c.stage)).scalar()
+    if stage is None:
+        return False
+    write_content(conn, item_id, title=fields["title"] or "", text=text, html=html)
+    _record(conn, item_id, [Step(Stage(stage), reason)], correlation_id, now)
+    return True
+
+
+def note_steps(
+    conn: Connection, item_id: int, steps: Sequence[Step], *, correlation_id: str, now: dt.datetime
+) -> None:
+    """Record what was done to an item that stays at its stage."""
+    _record(conn, item_id, steps, correlation_id, now)
 
 
 def versions_of(conn: Connection, item_id: int) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import math
 import os
 import re
 import tempfile
@@ -85,6 +86,54 @@ def unpacked(data_dir: Path, sha256: str) -> Iterator[IO[bytes]]:
             raise OriginalCorrupt(f"the original {path} holds other bytes than its name says")
         file.seek(0)
         yield cast("IO[bytes]", file)
+
+
+def kept(data_dir: Path) -> Iterator[str]:
+    """Yield the SHA-256 of every original that is kept."""
+    for path in (data_dir / "originals").glob("??/??/*.zst"):
+        if _SHA256.fullmatch(path.stem) and path == _path(data_dir, path.stem):
+            yield path.stem
+
+
+def is_kept(data_dir: Path, sha256: str) -> bool:
+    """Tell whether there is a file of that original."""
+    return bool(_SHA256.fullmatch(sha256)) and _path(data_dir, sha256).exists()
+
+
+def check(data_dir: Path, sha256: str) -> None:
+    """Read an original of any size. Raises OriginalMissing or OriginalCorrupt."""
+    path = _path(data_dir, sha256)
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as packed:
+            for chunk in zstandard.ZstdDecompressor().read_to_iter(packed):
+                digest.update(chunk)
+    except FileNotFoundError:
+        raise OriginalMissing(f"the original {sha256} is not in {path.parent}") from None
+    except zstandard.ZstdError as error:
+        raise OriginalCorrupt(f"the original {path} cannot be unpacked: {error}") from None
+    if digest.hexdigest() != sha256:
+        raise OriginalCorrupt(f"the original {path} holds other bytes than its name says")
+
+
+def strays(data_dir: Path) -> Iterator[Path]:
+    """Yield the files among the originals that are none: what a power cut left half written."""
+    for path in (data_dir / "originals").rglob("*"):
+        if path.is_file() and not (_SHA256.fullmatch(path.stem) and path == _path(data_dir, path.stem)):
+            yield path
+
+
+def written_at(data_dir: Path, sha256: str) -> float:
+    """Return when an original was written, as a file's time; infinity when it is not kept."""
+    try:
+        return _path(data_dir, sha256).stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+
+
+def remove(data_dir: Path, sha256: str) -> None:
+    """Remove an original for good; one that is not kept does not matter."""
+    _path(data_dir, sha256).unlink(missing_ok=True)
 
 
 def _path(data_dir: Path, sha256: str) -> Path:

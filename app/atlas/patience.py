@@ -46,6 +46,11 @@ class Patience:
         self._lock = threading.Lock()
         self._away_since: float | None = None
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the process was asked to stop."""
+        return self._stop.is_set()
+
     def run(self, work: Callable[[], T]) -> T:
         """Return what `work` returns. Calls `on_wait` between tries; raises Stopping when asked to end."""
         wait = FIRST_WAIT

@@ -136,6 +136,30 @@ class Settings(BaseSettings):
         le=3600,
         description="How long an item stays with a worker that went silent before another takes it.",
     )
+    imap_host: str = Field(
+        default="", max_length=253, description="Mail server (IMAP) whose folder is watched. Empty: none."
+    )
+    imap_port: int = Field(default=993, ge=1, le=65535, description="Its port.")
+    imap_tls: Literal["tls", "starttls", "none"] = Field(
+        default="tls",
+        description="How it is spoken to: tls (port 993), starttls (143), none (this machine only).",
+    )
+    imap_user: str = Field(default="", description="Login name at the mail server.")
+    imap_password: SecretStr | None = Field(default=None, description="Password at the mail server.")
+    imap_folder: str = Field(default="INBOX", min_length=1, description="Folder that is watched.")
+    imap_attachments: bool = Field(default=True, description="Whether PDF files in mails are kept as well.")
+    llm_url: str = Field(
+        default="",
+        description="Language model that writes summaries: the base of an API as OpenAI's (https://host/v1). "
+        "Empty: none. It gets the texts of articles.",
+    )
+    llm_model: str = Field(default="", description="Name of the model.")
+    llm_api_key: SecretStr | None = Field(default=None, description="Key for the model's API.")
+    llm_timeout_seconds: float = Field(default=60, gt=0, le=600, description="Longest wait for a summary.")
+    llm_daily_quota: int = Field(default=100, ge=0, description="Most summaries asked for in a day (UTC).")
+    llm_monthly_quota: int = Field(
+        default=1000, ge=0, description="Most summaries asked for in a month (UTC)."
+    )
     upload_max_bytes: int = Field(
         default=20_000_000, ge=1_000_000, description="Largest file or page handed in, in bytes."
     )
@@ -192,6 +216,21 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return [_network(part.strip()) for part in value.split(",") if part.strip()]
+
+    @field_validator("llm_url")
+    @classmethod
+    def _check_llm_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+            raise ValueError("must start with http:// or https:// and name a host")
+        return value.rstrip("/")
+
+    @field_validator("imap_tls")
+    @classmethod
+    def _check_imap_tls(cls, value: str, info: ValidationInfo) -> str:
+        if value == "none" and info.data.get("imap_host", "") not in {"", "localhost", "127.0.0.1", "::1"}:
+            raise ValueError("must be tls or starttls for a server on another machine")
+        return value
 
     @field_validator("public_url")
     @classmethod

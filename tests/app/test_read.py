@@ -130,6 +130,14 @@ def test_plain_text_without_a_title_is_called_by_its_file() -> None:
     assert page.word_count == 65
 
 
+@pytest.mark.parametrize("before", ["", "<!doctype html>", "<html><head>", "<meta charset=utf-8>"])
+@pytest.mark.parametrize("text", [f"<article><p>{PROSE * 9}</article>", f"{PROSE * 9}<main>More.</main>"])
+def test_a_page_may_leave_out_its_body(before: str, text: str) -> None:
+    page = read_page(f"{before}<title>Tides</title>{text}".encode(), "text/html", URL)
+    assert page.title == "Tides"
+    assert page.text.startswith("The tide came in")
+
+
 def test_a_text_of_a_few_words_is_refused() -> None:
     assert refusal(b"ok\n", "text/plain").code == "not_an_article"
 

@@ -402,6 +402,17 @@ transcript_searches = sa.Table(
     sa.Index("ix_transcript_searches_due", "due_at"),
 )
 
+#: What each item is about, in small letters: see `atlas.related`.
+terms = sa.Table(
+    "terms",
+    metadata,
+    sa.Column(
+        "item_id", BigId, sa.ForeignKey("items.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("term", Text, primary_key=True),
+    sa.Index("ix_terms_term", "term", "item_id"),
+)
+
 #: Items with much in common; each pair stands here once, from the newer to the older.
 relations = sa.Table(
     "relations",

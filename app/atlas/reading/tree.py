@@ -50,7 +50,27 @@ def parse_html(text: str) -> etree._Element:
         raise PageError("too_complex", "The page is too deeply nested to read.")
     if sum(1 for _ in root.iter()) > _MOST_ELEMENTS:
         raise PageError("too_complex", "The page is too large to read: it has more parts than a long book.")
+    _make_body(root)
     return root
+
+
+#: What stands in a head.
+_IN_HEAD = words("base link meta noscript script style template title")
+
+
+def _make_body(root: etree._Element) -> None:
+    """Move what is no head out of it: where `body` is left out, the parser does not see the head's end."""
+    head = root.find("head")
+    if head is None or root.find("body") is not None:
+        return
+    for place, element in enumerate(head):
+        if element.tag not in _IN_HEAD or not is_blank(element.tail):
+            body = etree.SubElement(root, "body")
+            if element.tag in _IN_HEAD:
+                body.text, element.tail = element.tail, None
+                place += 1  # noqa: PLW2901
+            body.extend(list(head)[place:])
+            return
 
 
 def _parse(text: str) -> etree._Element | None:

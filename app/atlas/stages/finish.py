@@ -6,7 +6,7 @@ import unicodedata
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from atlas import items
+from atlas import items, related
 from atlas.database.dialect import is_sqlite
 from atlas.database.tables import items as items_table
 from atlas.items import Leased, Step
@@ -16,6 +16,8 @@ from atlas.stages.table import DONE, Stage
 
 #: Shorter texts are equal too easily ("Page 2", a caption) to be called the same article.
 MIN_WORDS = 50
+#: How quickly people read.
+WORDS_A_MINUTE = 230
 
 
 def finish(ctx: Context, leased: Leased, page: Page) -> Stage:
@@ -30,7 +32,9 @@ def finish(ctx: Context, leased: Leased, page: Page) -> Stage:
         original = _same_text(conn, digest, leased.id) if digest else None
         steps = [*_read_steps(leased, page), *_last_steps(original)]
         title = _title(conn, leased.id, page)
-        fields = {**_fields(page), "title": title, "text_sha256": digest, "duplicate_of": original}
+        fields = {**fields_of(page), "title": title, "text_sha256": digest, "duplicate_of": original}
+        if original is None:
+            fields["keywords"] = related.describe(conn, leased.id, page.terms)
         if not items.advance(conn, leased, steps, now=now, due=None, fields=fields):
             raise LeaseLost
         if original is None:
@@ -85,7 +89,14 @@ def _read_steps(leased: Leased, page: Page) -> list[Step]:
     return [
         Step(Stage.VALIDATION_COMPLETE, f"{name} of {page.word_count:,} words"),
         Step(Stage.PROCESSING_COMPLETE, "Title, text and pictures taken out of it"),
+        Step(Stage.ENHANCEMENT_COMPLETE, _enhanced(page)),
     ]
+
+
+def _enhanced(page: Page) -> str:
+    language = f"language {page.language}" if page.language else "language unknown"
+    minutes = max(1, round(page.word_count / WORDS_A_MINUTE))
+    return f"{language[0].upper()}{language[1:]}, about {minutes:,} min to read, {len(page.terms)} terms"
 
 
 def _last_steps(original: int | None) -> list[Step]:
@@ -94,7 +105,8 @@ def _last_steps(original: int | None) -> list[Step]:
     return [Step(Stage.CONTENT_INDEXED, "Can be searched"), Step(Stage.COMPLETE, "Ready to be read")]
 
 
-def _fields(page: Page) -> dict[str, object]:
+def fields_of(page: Page) -> dict[str, object]:
+    """Return what a page says of itself, as columns of an item; its title has rules of its own."""
     return {
         "byline": page.byline,
         "site": page.site,

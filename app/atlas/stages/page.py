@@ -60,6 +60,8 @@ class Page:
     word_count: int
     #: Address of the picture that stands for the page.
     image: str | None
+    #: What it is about, the weightiest first.
+    terms: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the page as what JSON can write."""
@@ -73,7 +75,10 @@ class Page:
     def from_json(cls, fields: dict[str, Any]) -> Self:
         """Return the page that `to_json` gave."""
         date = fields["published_at"]
-        return cls(**fields | {"published_at": datetime.fromisoformat(date) if date else None})
+        terms = tuple(str(term) for term in fields.get("terms", ()))
+        return cls(
+            **fields | {"published_at": datetime.fromisoformat(date) if date else None, "terms": terms}
+        )
 
 
 class PageError(Exception):

@@ -6,9 +6,12 @@ Pure: no network, no clock, no database. Runs in a child process (see `pool`): w
 import html
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from atlas.reading.decode import decode
+from atlas.reading.keywords import terms_of
+from atlas.reading.language import language_of
 from atlas.reading.tree import line, parse_html, printable
 from atlas.reading.whole import body_from, whole_page
 from atlas.stages.extract import count_words, extract, shortened
@@ -36,7 +39,8 @@ def read_page(raw: bytes, content_type: str | None, url: str) -> Page:
         raise PageError("too_complex", "The page is too deeply nested to read.") from None
     if len(page.html) > _LONGEST_HTML:
         raise _too_long()
-    return page
+    language = language_of(page.text, page.language)
+    return replace(page, language=language, terms=terms_of(page.title, page.text, language))
 
 
 def _read(kind: Kind, raw: bytes, content_type: str | None, url: str, handed: str) -> Page:

@@ -74,6 +74,7 @@ TABLES = (
     "sightings",
     "versions",
     "transcripts",
+    "terms",
     "transcript_searches",
     "relations",
     "imports",
@@ -197,6 +198,14 @@ def _make_tables() -> None:
         sa.PrimaryKeyConstraint("item_id", name=op.f("pk_transcript_searches")),
     )
     op.create_index("ix_transcript_searches_due", "transcript_searches", ["due_at"])
+    op.create_table(
+        "terms",
+        sa.Column("item_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("term", Text(), nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_terms_item_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("item_id", "term", name=op.f("pk_terms")),
+    )
+    op.create_index("ix_terms_term", "terms", ["term", "item_id"])
     op.create_table(
         "relations",
         sa.Column("item_id", BigId, autoincrement=False, nullable=False),
