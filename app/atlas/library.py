@@ -15,12 +15,13 @@ from sqlalchemy.engine import Connection
 
 from atlas import tags
 from atlas.database.dialect import MAX_ID
-from atlas.database.tables import contents, items, sightings
+from atlas.database.tables import contents, items, relations, sightings
 from atlas.search import conditions as where
 from atlas.search.conditions import Condition
 from atlas.search.pick import Order, Place, bounded, chosen, pick
 from atlas.search.query import parse
 from atlas.search.results import asked
+from atlas.stages.table import DONE
 
 __all__ = ["Order"]
 
@@ -156,6 +157,20 @@ def unread_by_feed(conn: Connection) -> dict[int, int]:
     return {row[0]: row[1] for row in conn.execute(query)}
 
 
+def related(conn: Connection, item_id: int, *, limit: int = 10) -> list[dict[str, Any]]:
+    """Return the items that have most in common with one, as lists show them, with `score` (0 to 1)."""
+    if not 0 < item_id <= MAX_ID:
+        return []
+    pairs = sa.union_all(
+        sa.select(relations.c.other_id.label("id"), relations.c.score).where(relations.c.item_id == item_id),
+        sa.select(relations.c.item_id.label("id"), relations.c.score).where(relations.c.other_id == item_id),
+    ).subquery()
+    query = sa.select(pairs).join(items, items.c.id == pairs.c.id).where(items.c.stage.in_(DONE))
+    query = query.order_by(pairs.c.score.desc(), pairs.c.id.desc()).limit(limit)
+    scores = {row.id: row.score for row in conn.execute(query)}
+    return [{**row, "score": scores[row["id"]]} for row in rows(conn, list(scores))]
+
+
 # Changes
 
 
@@ -175,8 +190,7 @@ def mark_all_read(conn: Connection, wanted: Filter, *, now: dt.datetime, until: 
     """Mark as read all unread items of a filter that were added up to `until`; return how many."""
     earlier = Condition(items.c.added_at <= until)
     unread = chosen(conn, [*_conditions(conn, replace(wanted, read=False)), earlier])
-    change = items.update().where(items.c.id.in_(unread)).values(read_at=now)
-    return conn.execute(change).rowcount
+    return set_read(conn, list(conn.execute(unread).scalars()), now=now)
 
 
 def change(conn: Connection, item_ids: Sequence[int], values: Mapping[str, Any], *, now: dt.datetime) -> int:
@@ -207,10 +221,9 @@ def change(conn: Connection, item_ids: Sequence[int], values: Mapping[str, Any],
     return len(known)
 
 
-def change_all(conn: Connection, wanted: Filter, values: Mapping[str, Any], *, now: dt.datetime) -> int:
-    """Change all items of a filter; return how many there are."""
-    found = list(conn.execute(chosen(conn, _conditions(conn, wanted))).scalars())
-    return change(conn, found, values, now=now)
+def matching(conn: Connection, wanted: Filter) -> list[int]:
+    """Return the ids of all items of a filter, in no order, to be changed piece by piece."""
+    return list(conn.execute(chosen(conn, _conditions(conn, wanted))).scalars())
 
 
 def _mark(
@@ -228,10 +241,10 @@ def _mark(
 def _retitle(conn: Connection, known: Sequence[int], title: str | None, now: dt.datetime) -> dict[str, Any]:
     clean = " ".join((title or "").split())[:MAX_TITLE]
     if not clean:
-        return {"named_at": None}
+        return {"titled_at": None}
     for piece in _pieces(known):
         conn.execute(contents.update().where(contents.c.item_id.in_(piece)).values(title=clean))
-    return {"title": clean, "named_at": now}
+    return {"title": clean, "titled_at": now}
 
 
 def _retag(conn: Connection, known: Sequence[int], values: Mapping[str, Any]) -> None:
@@ -239,10 +252,11 @@ def _retag(conn: Connection, known: Sequence[int], values: Mapping[str, Any]) ->
         for item_id in known:
             tags.replace(conn, item_id, values["tags"])
     if values.get("add_tags"):
-        tags.attach(conn, dict.fromkeys(known, values["add_tags"]))
+        for piece in _pieces(known):
+            tags.attach(conn, dict.fromkeys(piece, values["add_tags"]))
     if values.get("remove_tags"):
-        for item_id in known:
-            tags.detach(conn, item_id, values["remove_tags"])
+        for piece in _pieces(known):
+            tags.detach_many(conn, piece, values["remove_tags"])
 
 
 def _existing(conn: Connection, item_ids: Sequence[int]) -> list[int]:
@@ -294,11 +308,11 @@ def _yes_or_no(state: str, wanted: bool | None) -> list[Condition]:  # noqa: FBT
 def _place(cursor: str | None, order: Order) -> Place | None:
     if cursor is None:
         return None
-    date, _, number = cursor.rpartition("~")
-    if not (number.isascii() and number.isdigit() and len(number) < 40):
+    date, dated, number = cursor.rpartition("~")
+    if not (number.isascii() and number.isdigit() and len(number) < 40) or (dated and order != "published"):
         raise BadCursor
     place = Place(min(int(number), MAX_ID))
-    if not date or order != "published":
+    if not dated:
         return place
     try:
         return replace(place, published_at=dt.datetime.fromisoformat(date))

@@ -70,7 +70,12 @@ def test_a_page_that_is_here_is_not_touched(client: TestClient) -> None:
     before = client.get(f"/api/items/{first}").json()
     again = client.post("/api/items", json={"url": "http://example.org/a"}).json()
     assert (again["stage"], again["duplicate_of"]) == (599, first)
-    assert client.get(f"/api/items/{first}").json() == before
+    after = client.get(f"/api/items/{first}").json()
+    assert [(seen["source"], seen["url"]) for seen in after.pop("also_seen_in")] == [
+        ("api", "http://example.org/a")
+    ]
+    assert before.pop("also_seen_in") == []
+    assert after == before
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ BENCHES = {
     "throughput": "adding and leasing items",
     "pages": "reading pages, beside trafilatura",
     "ingest": "the whole pipeline, beside trafilatura",
-    "search": "finding things among 20,000",
+    "search": "searching and listing among 100,000",
     "serving": "the API and the pages under load",
     "memory": "memory after the saved pages went through",
 }

@@ -16,7 +16,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from atlas import __version__
-from atlas.api import accounts, dead_letters, feeds, handed, imports, items, search, system
+from atlas.api import (
+    accounts,
+    dead_letters,
+    feeds,
+    handed,
+    highlights,
+    imports,
+    items,
+    search,
+    system,
+    tags,
+)
 from atlas.api.auth import Gate, Tokens
 from atlas.api.edge import Edge, error_answer, security_headers
 from atlas.api.errors import documented, problem_of
@@ -82,7 +93,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         metrics=Metrics(engine, clock),
         outdated=migrate.older(),
     )
-    for module in (handed, accounts, items, search, feeds, imports, dead_letters, system, login, public):
+    for module in (
+        handed, accounts, items, highlights, tags, search, feeds, imports, dead_letters, system, login, public
+    ):  # fmt: skip
         app.include_router(module.router)
     for pages in (library, reader, search_page, adding, feed_pages, settings_pages):
         app.include_router(pages.router)

@@ -64,8 +64,6 @@ items = sa.Table(
     # A dead letter that was set aside, and how often dead letters were tried again by themselves.
     sa.Column("ignored_at", UtcDateTime),
     sa.Column("revivals", sa.SmallInteger, nullable=False, server_default="0"),
-    # When its reader gave it its title: reading it anew leaves that alone.
-    sa.Column("named_at", UtcDateTime),
     sa.CheckConstraint("stage BETWEEN 0 AND 599 OR stage IN (666, 777, 888)", name="ck_items_stage"),
     sa.CheckConstraint("stage <> 599 OR duplicate_of IS NOT NULL", name="ck_items_duplicate"),
     sqlite_autoincrement=True,  # the id of a deleted item never comes back as another one

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from atlas.database.tables import feeds, highlights, item_tags, items, sightings, tags
 from atlas.search.query import Operator
 from atlas.stages.table import DONE, TERMINAL, Stage
+from atlas.tags import clean
 
 #: A query for ids, in a column called "id".
 Ids = sa.Select[tuple[int]] | sa.CompoundSelect[tuple[int]]
@@ -67,7 +68,8 @@ def batch(import_id: int) -> Condition:
 
 def tag(name: str) -> Condition:
     """Match what carries a tag."""
-    mine = sa.select(tags.c.id).where(tags.c.key == " ".join(name.split()).casefold()).scalar_subquery()
+    key = next(iter(clean([name])), "")
+    mine = sa.select(tags.c.id).where(tags.c.key == key).scalar_subquery()
     there = sa.exists().where(item_tags.c.item_id == items.c.id, item_tags.c.tag_id == mine)
     return Condition(there, sa.select(item_tags.c.item_id.label("id")).where(item_tags.c.tag_id == mine))
 

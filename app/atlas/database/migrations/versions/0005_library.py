@@ -7,8 +7,6 @@ its text: so it is quickly written anew, and is there before anything was read. 
 import sqlalchemy as sa
 from alembic import op
 
-from atlas.database.dialect import UtcDateTime
-
 revision = "0005"
 down_revision = "0004"
 
@@ -188,8 +186,6 @@ POSTGRESQL_DOWN = (
 
 
 def upgrade() -> None:
-    # When its reader gave an item its title: reading it anew leaves it alone.
-    op.add_column("items", sa.Column("named_at", UtcDateTime()))
     for name, columns, condition in INDEXES:
         where = sa.text(condition)
         op.create_index(name, "items", columns, sqlite_where=where, postgresql_where=where)
@@ -200,7 +196,6 @@ def downgrade() -> None:
     _run(SQLITE_DOWN if op.get_bind().dialect.name == "sqlite" else POSTGRESQL_DOWN)
     for name, *_ in INDEXES:
         op.drop_index(name, "items")
-    op.drop_column("items", "named_at")
 
 
 def _run(statements: tuple[str, ...]) -> None:
