@@ -33,7 +33,7 @@ from atlas.api.edge import Edge, error_answer, security_headers
 from atlas.api.errors import documented, problem_of
 from atlas.api.saving import Saver
 from atlas.api.state import Clock, State
-from atlas.clients import fever, greader
+from atlas.clients import fever, greader, wallabag
 from atlas.database import migrate
 from atlas.database.engine import make_engine
 from atlas.settings import Settings
@@ -102,6 +102,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     for prefix in greader.PREFIXES:
         app.include_router(greader.router, prefix=prefix)
     app.include_router(fever.router)
+    app.include_router(wallabag.router)
     app.add_api_route(
         "/api/openapi.json", _openapi, responses=documented(401), tags=["system"], summary="This description."
     )
