@@ -82,6 +82,30 @@ class Settings(BaseSettings):
         description="Password `atlas migrate` gives the owner's account. Empty: the account is left alone.",
     )
     session_days: int = Field(default=7, ge=1, le=365, description="Days a login lasts without being used.")
+    oidc_client_id: str = Field(default="", description="What the provider calls this Atlas.")
+    oidc_issuer: str = Field(
+        default="",
+        description="Address of an OpenID Connect provider people may log in at. Empty: none. The provider "
+        "must know the address PUBLIC_URL/login/oidc/callback.",
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        default=None,
+        description="Secret this Atlas shares with the provider. Empty: the provider wants none.",
+    )
+    oidc_users: str = Field(
+        default="",
+        description="Who may log in by the provider, comma separated: anna@example.org (becomes a member of "
+        "that name at the first login) or anna@example.org=owner (opens the account called owner).",
+    )
+    proxy_login_networks: Annotated[list[Network], NoDecode] = Field(
+        default=[],
+        description="Networks of that proxy, comma separated. The header means nothing from anywhere else.",
+    )
+    proxy_login_header: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9-]*$",
+        description="Header by which a proxy that logs people in says who it is (Remote-User). Empty: none.",
+    )
     allowed_networks: Annotated[list[Network], NoDecode] = Field(
         default=[],
         description="Private networks Atlas may fetch from, comma separated (192.168.1.0/24). All others are "
@@ -210,7 +234,7 @@ class Settings(BaseSettings):
         )
         return (init_settings, env_settings, dotenv_settings, *secrets)
 
-    @field_validator("allowed_networks", mode="before")
+    @field_validator("allowed_networks", "proxy_login_networks", mode="before")
     @classmethod
     def _split_networks(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -240,6 +264,35 @@ class Settings(BaseSettings):
             raise ValueError("must start with http:// or https:// and name a host")
         return value.rstrip("/")
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _check_issuer(cls, value: str, info: ValidationInfo) -> str:
+        parts = urlsplit(value)
+        is_here = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+        if value and not (
+            parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and is_here))
+        ):
+            raise ValueError("must start with https://, or its keys could be anybody's")
+        if value and not info.data.get("oidc_client_id"):
+            raise ValueError("needs ATLAS_OIDC_CLIENT_ID as well")
+        return value
+
+    @field_validator("oidc_users")
+    @classmethod
+    def _check_oidc_users(cls, value: str) -> str:
+        if any(
+            not part.strip() for entry in value.split(",") if entry.strip() for part in entry.split("=", 1)
+        ):
+            raise ValueError("must list names, or name=account")
+        return value
+
+    @field_validator("proxy_login_header")
+    @classmethod
+    def _check_proxy_login(cls, value: str, info: ValidationInfo) -> str:
+        if value and not info.data.get("proxy_login_networks"):
+            raise ValueError("needs ATLAS_PROXY_LOGIN_NETWORKS to say where that proxy is")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _check_database_url(cls, value: str) -> str:
@@ -268,6 +321,15 @@ class Settings(BaseSettings):
     def secure_cookies(self) -> bool:
         """Whether people reach Atlas by TLS, so that cookies must not travel without it."""
         return self.public_url.startswith("https://")
+
+    def oidc_accounts(self) -> dict[str, tuple[str, bool]]:
+        """Return who may log in by the provider: by name, the account and whether it was named as well."""
+        found = {}
+        for entry in self.oidc_users.split(","):
+            name, is_mapped, account = (part.strip() for part in entry.partition("="))
+            if name:
+                found[name.casefold()] = (account or name, bool(is_mapped))
+        return found
 
     def database(self) -> sa.URL:
         """Return the URL of the database with the password in it. SQLAlchemy masks it when printed."""
@@ -320,7 +382,15 @@ def _network(text: str) -> Network:
 
 #: Secrets, and what the reason tells already.
 _NOT_REPEATED = frozenset(
-    {"database_password", "owner_password", "smtp_password", "database_url", "allowed_networks"}
+    {
+        "database_password",
+        "owner_password",
+        "smtp_password",
+        "database_url",
+        "allowed_networks",
+        "oidc_client_secret",
+        "proxy_login_networks",
+    }
 )
 
 

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from atlas import __version__
+from atlas.accounts.oidc import Provider
 from atlas.api import (
     accounts,
     dead_letters,
@@ -39,7 +40,7 @@ from atlas.database.engine import make_engine
 from atlas.settings import Settings
 from atlas.telemetry import tally
 from atlas.telemetry.metrics import Metrics
-from atlas.web import adding, library, login, public, reader
+from atlas.web import adding, library, login, oidc, public, reader
 from atlas.web import feeds as feed_pages
 from atlas.web import search as search_page
 from atlas.web import settings as settings_pages
@@ -90,11 +91,13 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         saver=Saver(engine, settings.max_queue_size, clock),
         tokens=Tokens(engine),
         pages=Pages(Static()),
+        provider=Provider(settings) if settings.oidc_issuer else None,
         metrics=Metrics(engine, clock),
         outdated=migrate.older(),
     )
     for module in (
-        handed, accounts, items, highlights, tags, search, feeds, imports, dead_letters, system, login, public
+        handed, accounts, items, highlights, tags, search, feeds, imports, dead_letters, system, login, oidc,
+        public
     ):  # fmt: skip
         app.include_router(module.router)
     for pages in (library, reader, search_page, adding, feed_pages, settings_pages):

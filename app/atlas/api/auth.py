@@ -29,8 +29,12 @@ from atlas.settings import Settings
 if TYPE_CHECKING:
     from atlas.api.state import State
 
-PUBLIC = frozenset({"/login", "/health", "/ready", "/manifest.webmanifest", "/favicon.ico", "/robots.txt",
-                    "/sw.js", "/offline"})  # fmt: skip
+PUBLIC = frozenset(
+    {
+        "/login", "/login/oidc", "/login/oidc/callback", "/health", "/ready", "/manifest.webmanifest",
+        "/favicon.ico", "/robots.txt", "/sw.js", "/offline",
+    }
+)  # fmt: skip
 PUBLIC_TREE = "/static/"
 METRICS = "/metrics"
 ACCOUNTS = "/api/accounts"
@@ -240,8 +244,62 @@ async def _who(request: Request, parts: "State") -> tuple[Principal | None, str]
         return None, ""
     if path == FEED and "token" in request.query_params:
         return await _who_reads_feed(request.query_params["token"], parts), ""
+    return await _who_by_session(request, parts)
+
+
+async def _who_by_session(request: Request, parts: "State") -> tuple[Principal | None, str]:
     cookie = request.cookies.get(cookie_name(parts.settings), "")
-    return await run_in_threadpool(_session, parts, cookie) if cookie else (None, "")
+    who, renewed = await run_in_threadpool(_session, parts, cookie) if cookie else (None, "")
+    named = named_by_proxy(request, parts.settings)
+    if named and (who is None or who.name != named):
+        if request.method != "GET" or not wants_page(request.scope):
+            return None, ""
+        return await run_in_threadpool(_proxy_session, request, parts, named, cookie)
+    return who, renewed
+
+
+def named_by_proxy(request: Request, settings: Settings) -> str:
+    """Return who a trusted proxy says it is; "" when there is none, and from anywhere it may not say so.
+
+    Trusted is who connects, or whom our own web server before us saw connect.
+    """
+    if not settings.proxy_login_header:
+        return ""
+    places = [place for place in (request.client, request.scope.get("atlas.peer")) if place]
+    said = request.headers.getlist(settings.proxy_login_header)
+    if len(said) != 1 or not any(_in_networks(place[0], settings) for place in places):
+        return ""
+    return said[0].encode("latin-1").decode("utf-8", "replace").strip()
+
+
+def _in_networks(address: str, settings: Settings) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in network for network in settings.proxy_login_networks)
+
+
+def _proxy_session(request: Request, parts: "State", name: str, cookie: str) -> tuple[Principal, str]:
+    """Begin a session for whom the proxy logged in. Raises Problem when there is no such account."""
+    now = parts.clock()
+    with parts.engine.begin() as conn:
+        user = accounts.find_user(conn, name)
+        if user is None:
+            raise Problem(403, "no_account", f"The proxy says you are {name}; there is no such account here.")
+        token = accounts.open_session(
+            conn,
+            user,
+            now=now,
+            days=parts.settings.session_days,
+            address=request.client.host if request.client else "",
+            agent=request.headers.get("user-agent", ""),
+            replaces=cookie or None,
+            how="proxy",
+        )
+    return Principal(user.id, user.name, "session", token, role=user.role), session_cookie(
+        parts.settings, token
+    )
 
 
 async def _who_reads_feed(plain: str, parts: "State") -> Principal | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Engine
 from starlette.requests import Request
 
+from atlas.accounts.oidc import Provider
 from atlas.api.auth import Tokens
 from atlas.api.saving import Saver
 from atlas.settings import Settings
@@ -26,6 +27,8 @@ class State:
     saver: Saver
     tokens: Tokens
     pages: Pages
+    #: Where people may log in besides; None: nowhere.
+    provider: Provider | None
     metrics: Metrics
     #: Revisions of the database that are too old for this release.
     outdated: frozenset[str]

@@ -4,8 +4,11 @@ import argparse
 import asyncio
 import socket
 from contextlib import suppress
+from typing import Any, cast
 
 import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from atlas.api.app import create_app
 from atlas.memory import be_frugal
@@ -23,7 +26,7 @@ def serve(_options: argparse.Namespace, settings: Settings) -> int:
     """Serve until told to stop; return the exit status."""
     be_frugal()
     config = uvicorn.Config(
-        create_app(settings),
+        _behind_proxy(create_app(settings)),
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
@@ -31,8 +34,7 @@ def serve(_options: argparse.Namespace, settings: Settings) -> int:
         ws="none",
         log_config=None,  # ours is in place
         access_log=False,  # the app itself logs requests, with their ids
-        proxy_headers=True,
-        forwarded_allow_ips="127.0.0.1",
+        proxy_headers=False,  # done by _behind_proxy
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
@@ -41,6 +43,18 @@ def serve(_options: argparse.Namespace, settings: Settings) -> int:
     with suppress(KeyboardInterrupt, SystemExit):  # Ctrl+C stops it; the exit status is ours
         server.run()
     return 0 if server.started else 1
+
+
+def _behind_proxy(app: ASGIApp) -> ASGIApp:
+    """Let the web server before us say who asks it, and note who it was that connected to us."""
+    inner: Any = ProxyHeadersMiddleware(cast("Any", app), trusted_hosts="127.0.0.1")
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        if scope["type"] == "http":
+            scope["atlas.peer"] = scope.get("client")
+        await inner(scope, receive, send)
+
+    return noting
 
 
 class _Server(uvicorn.Server):

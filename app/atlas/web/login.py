@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from secrets import token_urlsafe
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
@@ -98,6 +99,7 @@ def _form(request: Request, *, target: str, name: str = "", error: str = "", sta
         name=name,
         error=error,
         owner=parts.settings.owner_name if first else "",
+        provider=urlsplit(parts.settings.oidc_issuer).hostname or "",
     )
     page.set_cookie(
         _form_cookie(parts),
