@@ -186,6 +186,26 @@ def test_wallabagger_asks_whether_pages_are_here(stranger, app) -> None:
     assert found == {sums[0]: True, sums[1]: False}
 
 
+def test_annotations_are_highlights(stranger, app) -> None:
+    item = visitor.put_article(stranger)
+    body = {"text": "Why?", "quote": "about lighthouses", "ranges": [{"start": "/p[1]", "startOffset": "11"}]}
+    made = app.ask("POST", f"/annotations/{item}.json", headers=JSON, content=json.dumps(body))
+    assert (made["text"], made["quote"], made["user"]) == ("Why?", "about lighthouses", "owner")
+    listed = app.ask("GET", f"/annotations/{item}.json")
+    assert (listed["total"], listed["rows"]) == (1, [made])
+    assert app.ask("GET", f"/entries/{item}.json")["annotations"] == [made]
+    headers = {"Authorization": f"Bearer {app.token}"}
+    ours = stranger.get(f"/api/items/{item}/highlights", headers=headers)
+    assert ours.status_code == 200
+    assert "about lighthouses" in ours.text
+    changed = app.ask("PUT", f"/annotations/{made['id']}.json", headers=JSON, content='{"text": "So."}')
+    assert changed["text"] == "So."
+    assert app.ask("DELETE", f"/annotations/{made['id']}.json")["id"] == made["id"]
+    app.ask("DELETE", f"/annotations/{made['id']}.json", 404)
+    app.ask("POST", "/annotations/999", 404, data={"quote": "x"})
+    app.ask("POST", f"/annotations/{item}", 404, data={"quote": " "})
+
+
 # Logging in
 
 

@@ -34,7 +34,7 @@ from atlas.api.edge import Edge, error_answer, security_headers
 from atlas.api.errors import documented, problem_of
 from atlas.api.saving import Saver
 from atlas.api.state import Clock, State
-from atlas.clients import fever, greader, wallabag
+from atlas.clients import annotations, fever, greader, wallabag
 from atlas.database import migrate
 from atlas.database.engine import make_engine
 from atlas.settings import Settings
@@ -106,6 +106,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         app.include_router(greader.router, prefix=prefix)
     app.include_router(fever.router)
     app.include_router(wallabag.router)
+    app.include_router(annotations.router)
     app.add_api_route(
         "/api/openapi.json", _openapi, responses=documented(401), tags=["system"], summary="This description."
     )

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from atlas import tags
+from atlas.clients.annotations import of_entries
 from atlas.database.tables import contents, item_tags, items, sightings
 from atlas.database.tables import tags as tags_table
 from atlas.stages.table import Stage
@@ -128,7 +129,11 @@ def _loaded(conn: Connection, query: sa.Select[Any]) -> list[dict[str, Any]]:
         carried = carried.join_from(item_tags, tags_table).where(item_tags.c.item_id.in_(ids))
         for item_id, tag_id, name in conn.execute(carried.order_by(tags_table.c.key)):
             named.setdefault(item_id, []).append((tag_id, name))
+    marked: dict[int, list[dict[str, Any]]] = {}
+    for one in of_entries(conn, ids):
+        marked.setdefault(one["item_id"], []).append(one)
     for row in found:
+        row["annotations"] = marked.get(row["id"], [])
         row["tags"] = named.get(row["id"], [])
         row["changed_at"] = max(
             moment for moment in (row["updated_at"], row["read_at"], row["starred_at"]) if moment

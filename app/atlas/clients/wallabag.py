@@ -22,7 +22,7 @@ from atlas.api.auth import principal
 from atlas.api.edge import request_id
 from atlas.api.errors import Problem
 from atlas.api.state import state
-from atlas.clients import kept
+from atlas.clients import annotations, kept
 from atlas.clients.kept import Wanted
 from atlas.clients.logins import agent_of, who_logs_in
 from atlas.clients.params import Given, Params
@@ -376,7 +376,7 @@ def _entry(request: Request, row: dict[str, Any]) -> dict[str, Any]:
         "published_at": _time(row["published_at"]),
         "published_by": [row["byline"]] if row["byline"] else [],
         "tags": [_tag(*one) for one in row["tags"]],
-        "annotations": [],
+        "annotations": [annotations.shown(one, who.name) for one in row["annotations"]],
         "mimetype": row["original_type"] or "text/html",
         "language": row["language"],
         "reading_time": round((row["word_count"] or 0) / WORDS_A_MINUTE),
