@@ -16,12 +16,13 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection
 
-from atlas import dead_letters, items
+from atlas import dead_letters, items, scheduler
 from atlas.database.dialect import insert
 from atlas.database.engine import read
 from atlas.database.tables import marks
 from atlas.patience import Stopping, is_outage
 from atlas.resilience import upkeep
+from atlas.sources import describing, feeds, retention, transcript_search
 from atlas.sources.imports import work as imports
 from atlas.stages.context import Context
 from atlas.telemetry import errors
@@ -63,6 +64,10 @@ def _summarise(ctx: Context) -> None:
 
 #: All there are. Chores must end soon when they cannot reach what they need: they take turns.
 CHORES: tuple[Chore, ...] = (
+    Chore("feeds", 15, scheduler.poll_chore, feeds.is_any_due),
+    Chore("transcripts", 15, transcript_search.look, transcript_search.is_any_due),
+    Chore("descriptions", 15, describing.describe_some, describing.is_any_left),
+    Chore("retention", 6 * 3600, retention.remove_old),
     Chore("errors", 86_400, errors.prune),
     Chore("resting hosts", 15, upkeep.put_off_resting, items.any_waits_for_resting),
     Chore("dead letters", 3600, dead_letters.revive, dead_letters.any_to_revive),

@@ -35,7 +35,7 @@ WRITABLE = frozenset(
     {
         "kind", "title", "byline", "site", "language", "excerpt", "image", "published_at", "word_count",
         "text_sha256", "original_sha256", "original_type", "final_url", "duplicate_of", "error", "attempts",
-        "keywords",
+        "keywords", "media",
     }
 )  # fmt: skip
 
@@ -43,7 +43,8 @@ WRITABLE = frozenset(
 ADDABLE = frozenset(
     {
         "byline", "site", "language", "excerpt", "image", "published_at", "original_sha256", "original_type",
-        "final_url", "read_at", "starred_at", "note", "media", "added_at", "titled_at",
+        "final_url", "read_at", "starred_at", "note", "media", "added_at", "titled_at", "word_count",
+        "text_sha256",
     }
 )  # fmt: skip
 
@@ -163,7 +164,9 @@ def add(
     return added
 
 
-def add_many(conn: Connection, news: Sequence[New], *, now: dt.datetime) -> list[Added | InvalidUrl]:
+def add_many(
+    conn: Connection, news: Sequence[New], *, now: dt.datetime, keep_order: bool = False
+) -> list[Added | InvalidUrl]:
     """Add items in a few statements, however many; InvalidUrl is returned in place.
 
     A URL that is here already is never touched: a row of stage 599 that points at it is added beside it, and
@@ -171,7 +174,8 @@ def add_many(conn: Connection, news: Sequence[New], *, now: dt.datetime) -> list
     one that has not been read yet takes the content that is handed in, and one that waits goes into the
     better lane of the two.
 
-    Rows are locked in one order by all who add, so that two who add the same never wait for each other.
+    Rows are locked in one order by all who add, so that two who add the same never wait for each other;
+    `keep_order` numbers them in the order given instead, for who tries again when PostgreSQL breaks that up.
     """
     rows: list[dict[str, Any] | InvalidUrl] = []
     for new in news:
@@ -180,7 +184,7 @@ def add_many(conn: Connection, news: Sequence[New], *, now: dt.datetime) -> list
         except InvalidUrl as error:
             rows.append(error)
     good = [row for row in rows if not isinstance(row, InvalidUrl)]
-    inserted = _insert_rows(conn, good)
+    inserted = _insert_rows(conn, good, keep_order=keep_order)
     later: list[dict[str, Any]] = []
     added: dict[int, Added] = {}  # by the row's identity
     for row in good:
@@ -199,15 +203,16 @@ def add_many(conn: Connection, news: Sequence[New], *, now: dt.datetime) -> list
     return outcomes
 
 
-def _insert_rows(conn: Connection, rows: list[dict[str, Any]]) -> dict[str, int]:
+def _insert_rows(conn: Connection, rows: list[dict[str, Any]], *, keep_order: bool = False) -> dict[str, int]:
     """Add the rows whose address is not here yet; return their ids by their keys."""
     if not rows:
         return {}
     by_key = {row["url_key"]: row for row in reversed(rows)}  # the first of several is inserted
+    keys = dict.fromkeys(row["url_key"] for row in rows) if keep_order else sorted(by_key)
     names = dict.fromkeys(name for row in rows for name in row)
     found = conn.execute(
         _insert_new(conn.dialect.name),
-        [{name: by_key[key].get(name) for name in names} for key in sorted(by_key)],
+        [{name: by_key[key].get(name) for name in names} for key in keys],
     )
     inserted = {key: item_id for item_id, key in found}
     _record_all(conn, [(item_id, by_key[key], "Added") for key, item_id in inserted.items()])
@@ -719,6 +724,70 @@ def restore(
         _record(conn, item_id, [Step(Stage.COMPLETE, "Brought back from an export")], correlation_id, now)
     if values:
         conn.execute(items.update().where(items.c.id == item_id).values(values))
+
+
+#: Where an item stands whose page came and could not be read.
+_READING = frozenset({Stage.FETCH_ATTEMPTING, Stage.ACQUISITION_COMPLETE})
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is read and searched of an item."""
+
+    title: str
+    text: str
+    html: str
+
+
+def write_contents(conn: Connection, new: Mapping[int, Content]) -> None:
+    """Keep what is read and searched of items (by id) that have nothing yet."""
+    rows = [
+        {"item_id": item_id, "title": one.title, "text": one.text, "html": one.html}
+        for item_id, one in new.items()
+    ]
+    if rows:
+        conn.execute(contents.insert(), rows)
+
+
+def drop_content(conn: Connection, item_id: int) -> None:
+    """Forget what was read of an item: it turned out to be what another is already."""
+    conn.execute(contents.delete().where(contents.c.item_id == item_id))
+
+
+def keep_feed_text(conn: Connection, leased: Leased, trouble: str, *, now: dt.datetime) -> bool:
+    """Complete an item whose page cannot be had with what its feed has of it.
+
+    False, and nothing was written, when its feed has nothing of it, or the lease was lost.
+    """
+    came = sa.select(contents.c.item_id).join_from(items, contents)
+    came = came.where(
+        items.c.id == leased.id, items.c.source == "feed", items.c.stage.in_(FETCHING | _READING)
+    )
+    if conn.execute(came).first() is None:
+        return False
+    steps = [
+        Step(Stage.FETCH_FAILED, trouble),
+        Step(Stage.COMPLETE, "Ready to be read: what its feed has of it"),
+    ]
+    return advance(conn, leased, steps, now=now, due=None)
+
+
+def set_described(conn: Connection, item_id: int, *, language: str | None, keywords: list[str]) -> None:
+    """Note what was found out of an item after it was complete."""
+    change = items.update().where(items.c.id == item_id)
+    conn.execute(change.values(language=language, keywords=keywords))
+
+
+def complete_many(
+    conn: Connection, item_ids: Sequence[int], *, reason: str, correlation_id: str, now: dt.datetime
+) -> None:
+    """Take items that came with their content, and were added in this transaction, to their last stage."""
+    for start in range(0, len(item_ids), 500):
+        piece = item_ids[start : start + 500]
+        conn.execute(items.update().where(items.c.id.in_(piece)).values(stage=Stage.COMPLETE, due_at=None))
+    same = {"at": now, "stage": Stage.COMPLETE, "reason": reason, "correlation_id": correlation_id}
+    if item_ids:
+        conn.execute(transitions.insert(), [{"item_id": item_id, **same} for item_id in item_ids])
 
 
 def find(conn: Connection, url: str) -> int | None:

@@ -21,11 +21,13 @@ from atlas.database.tables import transitions
 from atlas.items import ItemError, Leased
 from atlas.net.errors import FetchError
 from atlas.patience import Stopping
+from atlas.sources.videos import video_id
 from atlas.stages.context import Context, LeaseLost
 from atlas.stages.fetch import fetch
 from atlas.stages.finish import finish
 from atlas.stages.page import PageError
 from atlas.stages.table import FETCHING, Stage
+from atlas.stages.video import take_video
 from atlas.telemetry import errors
 from atlas.telemetry.tally import Tally
 
@@ -88,6 +90,10 @@ def release(ctx: Context, leased: Leased) -> Outcome:
 
 def _go(ctx: Context, leased: Leased, tally: Tally, stopping: Callable[[], bool]) -> Outcome:
     raw = None if leased.stage in FETCHING else _kept(ctx, leased)
+    if raw is None and (video := video_id(leased.url)) is not None:
+        with _step(tally, "video", Stage.FETCH_ATTEMPTING):
+            take_video(ctx, leased, video)
+        return Outcome("complete")
     if raw is None:
         with _step(tally, "fetch", Stage.FETCH_ATTEMPTING):
             leased, raw = fetch(ctx, leased)
@@ -207,10 +213,17 @@ def backoff(base_seconds: float, failures: int) -> float:
 
 
 def _fail(ctx: Context, leased: Leased, error: ItemError) -> Outcome:
-    def write(conn: Connection) -> bool:
-        return items.fail(conn, leased, error, now=ctx.clock())
+    """Give the item up; but what its feed had of it is better than nothing, and then it is complete."""
 
-    return _checked(ctx, write, Outcome("failed", error.code))
+    def write(conn: Connection) -> Outcome:
+        now = ctx.clock()
+        if items.keep_feed_text(conn, leased, error.message, now=now):
+            return Outcome("complete")
+        if not items.fail(conn, leased, error, now=now):
+            raise LeaseLost
+        return Outcome("failed", error.code)
+
+    return ctx.write(write)
 
 
 def _checked(ctx: Context, write: Callable[[Connection], bool], outcome: Outcome) -> Outcome:

@@ -1,10 +1,10 @@
-"""`atlas poll`: asks all feeds that are due, in a few threads, and ends. A timer starts it."""
+"""Asking all feeds that are due, in a few threads: `atlas poll` once, a worker in short rounds."""
 
 import datetime as dt
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import structlog
 from sqlalchemy.engine import Engine
@@ -13,8 +13,8 @@ from atlas.database.engine import read
 from atlas.patience import is_outage
 from atlas.settings import Settings
 from atlas.sources import feeds
-from atlas.sources.feeds import Fetches, Polled
-from atlas.sources.parser import Parse, ParserProcess
+from atlas.sources.feeds import Asks, Fetches, Polled
+from atlas.stages.context import Context
 
 #: Feeds of how many hosts are asked at the same time.
 THREADS = 4
@@ -43,6 +43,7 @@ def poll_due(
     settings: Settings,
     engine: Engine,
     fetcher: Fetches,
+    reader: Asks,
     *,
     clock: Callable[[], dt.datetime] = utc_now,
     seconds: float = ROUND_SECONDS,
@@ -53,10 +54,10 @@ def poll_due(
     if not waiting:
         return Round()
     end = time.monotonic() + seconds
-    with ParserProcess(settings) as parse, ThreadPoolExecutor(THREADS, "poll") as threads:
+    with ThreadPoolExecutor(THREADS, "poll") as threads:
 
         def ask(feed_ids: list[int]) -> list[Polled]:
-            return _ask_host(_Parts(settings, engine, fetcher, parse, clock), feed_ids, end)
+            return _ask_host(_Parts(settings, engine, fetcher, reader, clock), feed_ids, end)
 
         results = [polled for found in threads.map(ask, _by_host(waiting)) for polled in found]
     failed = sum(polled.error is not None for polled in results)
@@ -73,7 +74,7 @@ class _Parts:
     settings: Settings
     engine: Engine
     fetcher: Fetches
-    parse: Parse
+    reader: Asks
     clock: Callable[[], dt.datetime]
 
 
@@ -94,7 +95,7 @@ def _ask_host(parts: _Parts, feed_ids: list[int], end: float) -> list[Polled]:
             break
         try:
             polled = feeds.poll(
-                parts.settings, parts.engine, parts.fetcher, feed_id, parts.clock(), parse=parts.parse
+                parts.settings, parts.engine, parts.fetcher, parts.reader, feed_id, now=parts.clock()
             )
         except Exception as error:
             if is_outage(error):
@@ -104,3 +105,13 @@ def _ask_host(parts: _Parts, feed_ids: list[int], end: float) -> list[Polled]:
         if polled is not None:
             results.append(polled)
     return results
+
+
+#: How long a worker asks feeds before it sees to something else, in seconds.
+CHORE_SECONDS = 20.0
+
+
+def poll_chore(ctx: Context) -> None:
+    """Ask the feeds that are due, for a little while: see `atlas.chores`."""
+    done = poll_due(ctx.settings, ctx.engine, ctx.fetcher, ctx.reader, clock=ctx.clock, seconds=CHORE_SECONDS)
+    log.info("feeds polled", **asdict(done))

@@ -212,6 +212,11 @@ class Settings(BaseSettings):
         Field(default="monday", description="Day of the week the report is sent.")
     )
     report_hour: int = Field(default=6, ge=0, le=23, description="Hour the report is sent, in UTC.")
+    youtube_proxy: SecretStr | None = Field(
+        default=None,
+        description="Proxy by which YouTube is asked for subtitles (http://name:password@host:port), as it "
+        "refuses most addresses of data centres. Nothing else goes through it.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe message logged."
     )
@@ -390,6 +395,7 @@ _NOT_REPEATED = frozenset(
         "allowed_networks",
         "oidc_client_secret",
         "proxy_login_networks",
+        "youtube_proxy",
     }
 )
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from atlas.sources.charset import decode
 from atlas.sources.discovery import find_feeds
 from atlas.sources.feed import Entry, Feed, FeedError, parse
-from atlas.sources.parser import ParserProcess
 from atlas.sources.xml import tidy
+from atlas.stages.pool import ReaderPool, TooComplexError
 
 FEEDS = Path(__file__).parent / "data/feeds"
 URL = "https://feed.example/dir/feed.xml"
@@ -84,14 +84,14 @@ def test_json_with_entries_that_make_no_sense() -> None:
     assert seven.published_at == dt.datetime(2026, 11, 18, 17, tzinfo=dt.UTC)
     assert (eight.title, eight.byline) == (None, "Other")
     assert eight.html == "<p>No title, &lt;no&gt; HTML.</p>"
-    assert (nine.url, nine.audio_url) == (None, "https://feed.example/dir/nine.mp3")
+    assert (nine.url, nine.media.get("audio")) == (None, "https://feed.example/dir/nine.mp3")
     assert (ten.url, ten.published_at) == (None, None)
 
 
 def test_podcast() -> None:
     episode = sample("podcast.xml").entries[0]
 
-    assert episode.audio_url == "https://cdn.heard.example/1.mp3"
+    assert episode.media["audio"] == "https://cdn.heard.example/1.mp3"
     assert episode.url == "https://heard.example/1"
 
 
@@ -116,8 +116,8 @@ def test_a_feed_only_the_tolerant_reader_makes_sense_of() -> None:
     feed = parse(f"<rss version='2.0'>{item}</rss>".encode(), None, URL)
 
     moment = dt.datetime(2026, 11, 20, 8, 30, tzinfo=dt.UTC)
-    url, audio = "https://feed.example/1", "https://feed.example/1.mp3"
-    assert feed.entries == (Entry("g1", url, "One", "Ada", moment, "Some <b>words</b>.", audio),)
+    url, media = "https://feed.example/1", {"audio": "https://feed.example/1.mp3", "type": "audio/mpeg"}
+    assert feed.entries == (Entry("g1", url, "One", "Ada", moment, "Some <b>words</b>.", media),)
 
 
 @pytest.mark.parametrize(
@@ -437,20 +437,18 @@ def test_a_page_without_feeds(raw: bytes) -> None:
 
 
 @pytest.mark.slow
-def test_a_parser_process_reads_refuses_and_gives_up(plain_settings) -> None:
-    settings = plain_settings.model_copy(update={"reader_timeout_seconds": 2})
+def test_a_child_reads_refuses_and_gives_up() -> None:
     many = " ".join(f'a{number}="1"' for number in range(100_000))
-    with ParserProcess(settings) as parser:
-        assert parser((FEEDS / "rss.xml").read_bytes(), None, URL) == sample("rss.xml")
-        with pytest.raises(FeedError) as refused:
-            parser(b"<html>", "text/html", URL)
+    with ReaderPool(1, timeout_seconds=2, memory_mb=1024) as pool:
+        found = pool.ask("feed", (FEEDS / "rss.xml").read_bytes(), content_type=None, url=URL)
+        assert found["title"] == sample("rss.xml").title
+        refused = pool.ask("feed", b"<html>", content_type="text/html", url=URL)
+        assert refused["code"] == "not_a_feed"
         start = time.monotonic()
-        with pytest.raises(FeedError) as slow:
-            parser(f"<rss {many}>".encode(), None, URL)
+        with pytest.raises(TooComplexError):
+            pool.ask("feed", f"<rss {many}>".encode(), content_type=None, url=URL)
         assert time.monotonic() - start < 10
-        assert parser((FEEDS / "atom.xml").read_bytes(), None, URL) == sample("atom.xml")
-
-    assert (refused.value.code, slow.value.code) == ("not_a_feed", "too_complex")
+        assert pool.ask("feed", (FEEDS / "atom.xml").read_bytes(), content_type=None, url=URL)["entries"]
 
 
 def test_errors_travel_between_processes() -> None:

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -17,8 +18,9 @@ from atlas.items import InvalidUrl
 from atlas.net.client import Fetcher, Response
 from atlas.scheduler import Round, poll_due
 from atlas.settings import Settings
-from atlas.sources.feed import Feed
-from atlas.sources.feeds import LEASE_SECONDS, MAX_NEW_ENTRIES, Polled, due, list_feeds, poll, subscribe
+from atlas.sources.feeds import LEASE_SECONDS, Polled, due, poll
+from atlas.sources.reading import MAX_NEW_ENTRIES, read_feed
+from atlas.sources.subscriptions import list_feeds, subscribe
 from atlas.stages.table import Stage
 
 FEEDS = Path(__file__).parent / "data/feeds"
@@ -40,6 +42,17 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 def fetcher(settings: Settings) -> Fetcher:
     return Fetcher(settings)
+
+
+class Reader:
+    """Does in this process what a child does elsewhere."""
+
+    def ask(self, job: str, raw: bytes, **request: Any) -> dict[str, Any]:
+        assert job == "feed"
+        return read_feed(raw, **request)
+
+
+READER = Reader()
 
 
 def rss(*names: object, title: str = "News") -> Page:
@@ -69,7 +82,7 @@ def added(engine: Engine) -> list[sa.Row]:
 
 @pytest.fixture
 def ask(settings: Settings, engine: Engine, fetcher: Fetcher, clock) -> Callable[[int], Polled | None]:
-    return lambda feed_id: poll(settings, engine, fetcher, feed_id, clock.now)
+    return lambda feed_id: poll(settings, engine, fetcher, READER, feed_id, now=clock.now)
 
 
 def test_subscribing_twice_is_subscribing_once(engine: Engine, clock) -> None:
@@ -216,13 +229,13 @@ def test_a_validator_that_cannot_be_sent_is_not_kept(engine: Engine, settings, c
             return Response(url, 200, answer, "application/rss+xml", rss("one").body.encode())
 
     feed_id = follow(engine, "https://site.example/feed", clock)
-    assert poll(settings, engine, Site(), feed_id, clock.now) == Polled(feed_id, new_items=1)
+    assert poll(settings, engine, Site(), READER, feed_id, now=clock.now) == Polled(feed_id, new_items=1)
     assert (row(engine, feed_id).etag, row(engine, feed_id).last_modified) == (None, None)
 
     with engine.begin() as conn:  # kept by an Atlas that knew no better
         conn.execute(feeds.update().values(etag=bad[:100] + "\xe9"))
     clock.advance(HOUR)
-    assert poll(settings, engine, Site(), feed_id, clock.now) == Polled(feed_id)
+    assert poll(settings, engine, Site(), READER, feed_id, now=clock.now) == Polled(feed_id)
     assert "If-None-Match" not in sent[1]
 
 
@@ -321,15 +334,15 @@ def test_one_poller_at_a_time(web: WebServer, settings, engine: Engine, fetcher,
     meanwhile = []
 
     def serve(request) -> Page:
-        meanwhile.append(poll(settings, engine, fetcher, feed_id, clock.now))
+        meanwhile.append(poll(settings, engine, fetcher, READER, feed_id, now=clock.now))
         return rss("one")
 
     web.pages["/feed"] = serve
 
-    assert poll(settings, engine, fetcher, feed_id, clock.now) == Polled(feed_id, new_items=1)
+    assert poll(settings, engine, fetcher, READER, feed_id, now=clock.now) == Polled(feed_id, new_items=1)
     assert meanwhile == [None]
-    assert poll(settings, engine, fetcher, feed_id, clock.now) is None
-    assert poll(settings, engine, fetcher, 999, clock.now) is None
+    assert poll(settings, engine, fetcher, READER, feed_id, now=clock.now) is None
+    assert poll(settings, engine, fetcher, READER, 999, now=clock.now) is None
 
 
 def test_a_poller_that_lost_its_feed_writes_nothing(
@@ -342,12 +355,14 @@ def test_a_poller_that_lost_its_feed_writes_nothing(
         calls.append(request)
         if len(calls) == 1:  # so slow that another poller takes over, and succeeds
             clock.advance(LEASE_SECONDS)
-            assert poll(settings, engine, fetcher, feed_id, clock.now) == Polled(feed_id, new_items=1)
+            assert poll(settings, engine, fetcher, READER, feed_id, now=clock.now) == Polled(
+                feed_id, new_items=1
+            )
         return rss("one", title=f"Call {len(calls)}")
 
     web.pages["/feed"] = serve
 
-    assert poll(settings, engine, fetcher, feed_id, clock.now) is None
+    assert poll(settings, engine, fetcher, READER, feed_id, now=clock.now) is None
     assert len(added(engine)) == 1
     assert row(engine, feed_id).lease is None
 
@@ -415,11 +430,11 @@ def test_a_full_queue_takes_no_entries_but_loses_none(
     feed_id = follow(engine, web.url("/feed"), clock)
     tight = settings.model_copy(update={"max_queue_size": 2})
 
-    assert poll(tight, engine, fetcher, feed_id, clock.now) == Polled(feed_id, new_items=2)
+    assert poll(tight, engine, fetcher, READER, feed_id, now=clock.now) == Polled(feed_id, new_items=2)
     clock.advance(60)
-    assert poll(tight, engine, fetcher, feed_id, clock.now) == Polled(feed_id)
+    assert poll(tight, engine, fetcher, READER, feed_id, now=clock.now) == Polled(feed_id)
     clock.advance(LEASE_SECONDS)
-    assert poll(settings, engine, fetcher, feed_id, clock.now) == Polled(feed_id, new_items=1)
+    assert poll(settings, engine, fetcher, READER, feed_id, now=clock.now) == Polled(feed_id, new_items=1)
 
 
 def page_with(*links: str) -> Page:
@@ -458,14 +473,15 @@ def test_a_page_may_name_a_feed_that_cannot_be_followed(web: WebServer, engine: 
 def test_a_fault_of_ours_is_written_into_the_feed(
     web: WebServer, settings, engine: Engine, fetcher, clock
 ) -> None:
-    def broken(raw: bytes, content_type: str | None, url: str) -> Feed:
-        raise ZeroDivisionError
+    class Broken:
+        def ask(self, job: str, raw: bytes, **request: Any) -> dict[str, Any]:
+            raise ZeroDivisionError
 
     web.pages["/feed"] = rss("one")
     feed_id = follow(engine, web.url("/feed"), clock)
 
     with capture_logs() as logs:
-        polled = poll(settings, engine, fetcher, feed_id, clock.now, parse=broken)
+        polled = poll(settings, engine, fetcher, Broken(), feed_id, now=clock.now)
 
     assert polled == Polled(feed_id, error="internal_error")
     feed = row(engine, feed_id)
@@ -506,17 +522,17 @@ def test_a_round_asks_all_that_are_due(web: WebServer, settings, engine: Engine,
         for url in (web.url("/a"), web.url("/b"), web.url("/c"), other.url("/d")):
             follow(engine, url, clock)
 
-        assert poll_due(settings, engine, fetcher, clock=clock) == Round(
-            read=3, failed=1, left=0, new_items=6
+        assert poll_due(settings, engine, fetcher, READER, clock=clock) == Round(
+            read=3, failed=1, left=0, new_items=7
         )
-        assert poll_due(settings, engine, fetcher, clock=clock) == Round()
+        assert poll_due(settings, engine, fetcher, READER, clock=clock) == Round()
 
 
 def test_a_round_ends_when_its_time_is_up(web: WebServer, settings, engine: Engine, fetcher, clock) -> None:
     web.pages["/a"] = rss("one")
     follow(engine, web.url("/a"), clock)
 
-    assert poll_due(settings, engine, fetcher, clock=clock, seconds=0) == Round(left=1)
+    assert poll_due(settings, engine, fetcher, READER, clock=clock, seconds=0) == Round(left=1)
     assert web.requests == []
 
 
@@ -531,13 +547,13 @@ def test_a_fault_of_ours_costs_one_feed_not_the_round(
     follow(engine, web.url("/b"), clock)
 
     def fragile(*args, **kwargs) -> Polled | None:
-        if args[3] == broken:
+        if args[4] == broken:
             raise ZeroDivisionError
         return poll(*args, **kwargs)
 
     monkeypatch.setattr(module, "poll", fragile)
 
-    assert poll_due(settings, engine, fetcher, clock=clock) == Round(read=1, failed=1, new_items=1)
+    assert poll_due(settings, engine, fetcher, READER, clock=clock) == Round(read=1, failed=1, new_items=1)
 
 
 def test_a_database_that_is_away_ends_the_round(
@@ -552,7 +568,7 @@ def test_a_database_that_is_away_ends_the_round(
     monkeypatch.setattr(module, "poll", away)
 
     with pytest.raises(sa.exc.OperationalError):
-        poll_due(settings, engine, fetcher, clock=clock)
+        poll_due(settings, engine, fetcher, READER, clock=clock)
 
 
 def test_what_a_feed_has_shown_goes_with_it(web: WebServer, engine: Engine, ask, clock) -> None:

@@ -31,7 +31,7 @@ from atlas.net.errors import FetchError
 from atlas.net.guard import GuardedBackend, look_up
 from atlas.patience import Patience
 from atlas.scheduler import poll_due
-from atlas.sources.feeds import subscribe
+from atlas.sources.subscriptions import subscribe
 from atlas.stages.context import Context
 from atlas.stages.pool import ReaderPool
 from atlas.stages.table import Stage

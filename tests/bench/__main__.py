@@ -13,6 +13,7 @@ HERE = Path(__file__).resolve().parent
 #: In the order of an item's life: saved, read, taken in, found, served; and what all that costs.
 BENCHES = {
     "throughput": "adding and leasing items",
+    "feeds": "asking 200 feeds with 50 entries each",
     "pages": "reading pages, beside trafilatura",
     "ingest": "the whole pipeline, beside trafilatura",
     "search": "searching and listing among 100,000",

@@ -28,6 +28,7 @@ from atlas.api import (
     search,
     system,
     tags,
+    transcripts,
 )
 from atlas.api.auth import Gate, Tokens
 from atlas.api.edge import Edge, error_answer, security_headers
@@ -96,8 +97,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         outdated=migrate.older(),
     )
     for module in (
-        handed, accounts, items, highlights, tags, search, feeds, imports, dead_letters, system, login, oidc,
-        public
+        handed, accounts, items, highlights, tags, transcripts, search, feeds, imports, dead_letters, system,
+        login, oidc, public
     ):  # fmt: skip
         app.include_router(module.router)
     for pages in (library, reader, search_page, adding, feed_pages, settings_pages):

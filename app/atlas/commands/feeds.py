@@ -14,6 +14,7 @@ from atlas.scheduler import poll_due
 from atlas.settings import Settings
 from atlas.sources import subscriptions
 from atlas.sources.subscriptions import OptionError, RuleError
+from atlas.stages.pool import ReaderPool
 from atlas.telemetry import tally
 from atlas.urls import InvalidUrl
 
@@ -99,8 +100,9 @@ def refresh(options: argparse.Namespace, settings: Settings) -> int:
 
 def poll(_options: argparse.Namespace, settings: Settings) -> int:
     """Ask the feeds that are due. A feed that fails is no failure of the command."""
-    with database(settings) as engine:
-        done = poll_due(settings, engine, Fetcher(settings))
+    pool = ReaderPool(1, settings.reader_timeout_seconds, settings.reader_memory_mb)
+    with database(settings) as engine, pool as reader:
+        done = poll_due(settings, engine, Fetcher(settings), reader)
         tally.save(engine)
     log.info("feeds polled", **asdict(done))
     return 0

@@ -58,6 +58,14 @@ class Response:
     body: bytes
     #: The addresses that redirected us, in order; empty when the first one answered itself.
     redirects: tuple[str, ...] = ()
+    #: Where the first address has moved for good; None when it has not.
+    moved_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Redirect:
+    url: httpx2.URL
+    is_permanent: bool
 
 
 class Fetcher:
@@ -79,6 +87,7 @@ class Fetcher:
         target = _checked_url(url)
         extra = httpx2.Headers(dict(headers or {}))
         way: list[str] = []
+        moved_to, is_permanent = None, True
         backend = GuardedBackend(
             allowed=settings.allowed_networks,
             deadline=Deadline(settings.fetch_timeout_seconds),
@@ -88,18 +97,20 @@ class Fetcher:
         with httpcore2.ConnectionPool(ssl_context=self._tls, network_backend=backend) as pool:
             while len(way) <= settings.fetch_max_redirects:
                 answer = self._ask(pool, target, extra)
-                if not isinstance(answer, httpx2.URL):
-                    return Response(str(target), *answer, redirects=tuple(way))
+                if not isinstance(answer, _Redirect):
+                    return Response(str(target), *answer, redirects=tuple(way), moved_to=moved_to)
                 way.append(str(target))
-                if answer.origin != target.origin:
+                is_permanent = is_permanent and answer.is_permanent
+                moved_to = str(answer.url) if is_permanent else moved_to
+                if answer.url.origin != target.origin:
                     extra = httpx2.Headers({k: v for k, v in extra.items() if k not in _PRIVATE_HEADERS})
-                target = answer
+                target = answer.url
         message = f"The site sends us on and on: more than {settings.fetch_max_redirects} redirects."
         raise FetchError("too_many_redirects", message)
 
     def _ask(
         self, pool: httpcore2.ConnectionPool, url: httpx2.URL, extra: httpx2.Headers
-    ) -> httpx2.URL | tuple[int, httpx2.Headers, str, bytes]:
+    ) -> _Redirect | tuple[int, httpx2.Headers, str, bytes]:
         """One request: where it redirects to, or the answer."""
         host = url.raw_host.decode("ascii")
         request_headers = httpx2.Headers(
@@ -126,7 +137,7 @@ class Fetcher:
 
     def _read(
         self, answer: httpcore2.Response, url: httpx2.URL, *, conditional: bool
-    ) -> httpx2.URL | tuple[int, httpx2.Headers, str, bytes]:
+    ) -> _Redirect | tuple[int, httpx2.Headers, str, bytes]:
         status = answer.status
         headers = httpx2.Headers(answer.headers)
         announced = _content_length(headers)
@@ -134,7 +145,7 @@ class Fetcher:
             # Chunks would outdo the announced length, and never end.
             if announced is not None and announced <= _SMALL and "transfer-encoding" not in headers:
                 answer.read()  # so that the connection can be used for the way on
-            return _redirect(url, headers)
+            return _Redirect(_redirect(url, headers), status in (301, 308))
         if status >= 400:
             raise _status_error(status, headers)
         if not (200 <= status < 300 or (status == 304 and conditional)):

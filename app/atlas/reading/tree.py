@@ -34,7 +34,8 @@ _CONTROL_REFERENCES = re.compile(
     re.IGNORECASE,
 )
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-_BLANKS = re.compile(r"\s+")
+#: What is not one space already.
+_BLANKS = re.compile(r"\s{2,}|[^\S ]")
 _LINE_ENDS = re.compile(r"[ \xa0]*\n[ \n\xa0]*")
 #: More elements than any page that is read as one: the largest standards have a third of it.
 _MOST_ELEMENTS = 600_000

@@ -6,10 +6,11 @@ Bodies stay as the feed has them: they are made safe where they are read, not he
 import hashlib
 import html
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from urllib.parse import urljoin, urlsplit
 
+from atlas.media import Media, TranscriptLink
 from atlas.sources import formats, xml
 from atlas.sources.charset import decode
 
@@ -50,7 +51,7 @@ class Entry:
     byline: str | None
     published_at: datetime | None
     html: str | None
-    audio_url: str | None
+    media: Media = field(default_factory=Media)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Feed:
     title: str | None
     site_url: str | None
     entries: tuple[Entry, ...]
+    image: str | None = None
 
 
 def parse(raw: bytes, content_type: str | None, url: str) -> Feed:
@@ -73,7 +75,8 @@ def parse(raw: bytes, content_type: str | None, url: str) -> Feed:
     base = found.base or (site_url if found.links_follow_site else None) or url
     base = _absolute(url, base) or url
     entries = [_entry(entry, base) for entry in found.entries]
-    return Feed(_plain(found.title), site_url, tuple(_with_own_guids(entries)))
+    image = _absolute(base, found.image)
+    return Feed(_plain(found.title), site_url, tuple(_with_own_guids(entries)), image)
 
 
 def _read_json(text: str) -> formats.Found:
@@ -116,8 +119,22 @@ def _entry(found: formats.FoundEntry, base: str) -> Entry:
         byline=_byline(found.author),
         published_at=_sane(found.published_at),
         html=body,
-        audio_url=_absolute(base, found.audio),
+        media=_media(found.media, base),
     )
+
+
+def _media(found: Media, base: str) -> Media:
+    """Make the addresses in it whole; those that cannot be are left out."""
+    media = found.copy()
+    for name in ("audio", "video", "image", "chapters"):
+        address = _absolute(base, media.pop(name, ""))  # type: ignore[misc]
+        if address:
+            media[name] = address
+    links = [(link, _absolute(base, link["url"])) for link in media.pop("transcripts", [])]
+    whole: list[TranscriptLink] = [{**link, "url": address} for link, address in links if address]
+    if whole:
+        media["transcripts"] = whole
+    return media
 
 
 def _with_own_guids(entries: list[Entry]) -> list[Entry]:

@@ -15,11 +15,13 @@ from typing import Any
 import fastfeedparser  # type: ignore[import-untyped]
 import feedparser  # type: ignore[import-untyped]
 
+from atlas.media import Media
+from atlas.sources.extras import enclosure, paragraphs, read_extras, seconds
+
 #: The tolerant reader is slow; a broken feed longer than this is not worth its time.
 MAX_TOLERANT_CHARS = 2_000_000
 
 _ROOT_BASE = re.compile(r"""<[^<>]{0,2000}?\sxml:base\s*=\s*["']([^"'<>]{1,2000})["']""")
-_AUDIO_NAME = re.compile(r"\.(?:mp3|m4a|m4b|aac|ogg|oga|opus|flac|wav)(?:[?#]|$)", re.IGNORECASE)
 _PLAIN_TYPES = frozenset({"text", "text/plain"})
 
 
@@ -33,7 +35,7 @@ class FoundEntry:
     author: str = ""
     published_at: datetime | None = None
     html: str = ""
-    audio: str = ""
+    media: Media = field(default_factory=Media)
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class Found:
     base: str = ""
     #: Without a base, links are meant relative to the site (RSS) rather than to the feed itself (Atom).
     links_follow_site: bool = False
+    image: str = ""
     entries: list[FoundEntry] = field(default_factory=list)
 
 
@@ -62,7 +65,6 @@ def read_fast(text: str) -> Found | None:
             author=_text(entry.get("author")),
             published_at=_from_iso(entry.get("published") or entry.get("updated")),
             html=_body(entry.get("content")) or _text(entry.get("description")),
-            audio=_audio(entry.get("enclosures"), "url", "type"),
         )
         for entry in found.get("entries", ())
     ]
@@ -94,7 +96,6 @@ def read_tolerant(text: str) -> Found | None:
             author=_text(entry.get("author")),
             published_at=_from_tuple(entry.get("published_parsed") or entry.get("updated_parsed")),
             html=_body(entry.get("content")) or _text(entry.get("summary")),
-            audio=_audio(entry.get("enclosures"), "href", "type"),
         )
         for entry in found.entries
     ]
@@ -117,19 +118,25 @@ def read_json(text: str) -> Found | None:
             author=_json_author(item) or _json_author(found),
             published_at=_from_iso(item.get("date_published") or item.get("date_modified")),
             html=_text(item.get("content_html"))
-            or _paragraphs(_text(item.get("content_text") or item.get("summary"))),
-            audio=_audio(item.get("attachments"), "url", "mime_type"),
+            or paragraphs(_text(item.get("content_text") or item.get("summary"))),
+            media=_attachments(item),
         )
         for item in found["items"]
         if isinstance(item, dict)
     ]
-    return Found(_text(found.get("title")), _text(found.get("home_page_url")), entries=entries)
+    title, link = _text(found.get("title")), _text(found.get("home_page_url"))
+    return Found(title, link, image=_text(found.get("icon")), entries=entries)
 
 
 def _found(text: str, title: str, link: str, entries: list[FoundEntry]) -> Found:
     base = _ROOT_BASE.match(text)
     is_atom = re.match(r"<(?:\w+:)?feed\b", text) is not None
-    return Found(title, link, html.unescape(base[1]) if base else "", not is_atom, entries)
+    extras = read_extras(text)
+    if len(extras.entries) == len(entries):  # else they cannot be told apart
+        for entry, extra in zip(entries, extras.entries, strict=True):
+            entry.media = extra.media
+            entry.html = entry.html.strip() or extra.notes
+    return Found(title, link, html.unescape(base[1]) if base else "", not is_atom, extras.image, entries)
 
 
 def _text(value: object) -> str:
@@ -153,7 +160,7 @@ def _first_link(links: object) -> str:
 def _body(contents: object) -> str:
     """Take the longest of an entry's bodies, as HTML."""
     bodies = [
-        _paragraphs(_text(content.get("value")))
+        paragraphs(_text(content.get("value")))
         if content.get("type") in _PLAIN_TYPES
         else _text(content.get("value"))
         for content in _items(contents)
@@ -161,18 +168,20 @@ def _body(contents: object) -> str:
     return max(bodies, key=len, default="")
 
 
-def _paragraphs(text: str) -> str:
-    """Make HTML of plain text."""
-    parts = [part for part in re.split(r"\n\s*\n", text.strip()) if part]
-    return "".join(f"<p>{html.escape(part, quote=False)}</p>" for part in parts)
-
-
-def _audio(enclosures: object, url_key: str, type_key: str) -> str:
-    for enclosure in _items(enclosures):
-        url = _text(enclosure.get(url_key))
-        if url and (_text(enclosure.get(type_key)).startswith("audio/") or _AUDIO_NAME.search(url)):
-            return url
-    return ""
+def _attachments(item: Mapping[str, Any]) -> Media:
+    """Take the first sound or film of a JSON entry, and its picture."""
+    media = Media()
+    for file in _items(item.get("attachments")):
+        url = _text(file.get("url")).strip()
+        found = enclosure(url, _text(file.get("mime_type")), file.get("size_in_bytes"))
+        if "audio" in found or "video" in found:
+            media = found
+            if length := seconds(str(file.get("duration_in_seconds") or "")):
+                media["duration"] = length
+            break
+    if image := _text(item.get("image")).strip():
+        media["image"] = image
+    return media
 
 
 def _json_author(holder: Mapping[str, Any]) -> str:

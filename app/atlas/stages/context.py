@@ -1,9 +1,9 @@
 """What every step of an item's way is given to work with."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.engine import Connection, Engine
 
@@ -22,8 +22,8 @@ class LeaseLost(Exception):  # noqa: N818
 class Fetches(Protocol):
     """Gets a URL, or raises FetchError."""
 
-    def get(self, url: str) -> Response:
-        """Get `url`."""
+    def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Response:
+        """Get `url`, with these further headers."""
 
 
 class Reads(Protocol):
@@ -31,6 +31,9 @@ class Reads(Protocol):
 
     def read(self, raw: bytes, content_type: str | None, url: str) -> Page:
         """Read what `url` answered."""
+
+    def ask(self, job: str, raw: bytes, **request: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON can write
+        """Do a job of `pool_child.JOBS`. Raises TooComplexError."""
 
 
 @dataclass(frozen=True, slots=True)

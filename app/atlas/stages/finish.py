@@ -39,7 +39,8 @@ def finish(ctx: Context, leased: Leased, page: Page) -> Stage:
             raise LeaseLost
         if original is None:
             items.write_content(conn, leased.id, title=title or "", text=page.text, html=page.html)
-        else:
+        else:  # what its feed had of it is no longer needed
+            items.drop_content(conn, leased.id)
             _point_at(conn, leased.id, original)
         return steps[-1].stage
 

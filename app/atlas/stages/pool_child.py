@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from atlas.reading.keywords import terms_of
+from atlas.reading.language import language_of
 from atlas.stages.page import PageError
 from atlas.stages.read import read_page
 from atlas.stages.wire import receive, send
@@ -68,8 +70,38 @@ def _page(raw: bytes, *, content_type: str | None, url: str) -> dict[str, Any]:
     return {"page": read_page(raw, content_type, url).to_json()}
 
 
+def _feed(raw: bytes, **request: Any) -> dict[str, Any]:  # noqa: ANN401 - as `read_feed` takes it
+    from atlas.sources.reading import read_feed  # noqa: PLC0415 - most children never see a feed
+
+    return read_feed(raw, **request)
+
+
+def _transcript(raw: bytes, **request: Any) -> dict[str, Any]:  # noqa: ANN401 - as `read_transcript` takes it
+    from atlas.sources.episodes import read_transcript  # noqa: PLC0415
+
+    return read_transcript(raw, **request)
+
+
+def _episode(raw: bytes, **request: Any) -> dict[str, Any]:  # noqa: ANN401 - as `read_episode` takes it
+    from atlas.sources.episodes import read_episode  # noqa: PLC0415
+
+    return read_episode(raw, **request)
+
+
+def _describe(raw: bytes, *, title: str, language: str | None) -> dict[str, Any]:
+    text = raw.decode("utf-8", "replace")
+    found = language_of(text, language)
+    return {"language": found, "terms": terms_of(title, text, found)}
+
+
 #: What a child can do: from bytes and what else it is told to an answer in JSON.
-JOBS: dict[str, Callable[..., dict[str, Any]]] = {"page": _page}
+JOBS: dict[str, Callable[..., dict[str, Any]]] = {
+    "page": _page,
+    "feed": _feed,
+    "transcript": _transcript,
+    "episode": _episode,
+    "describe": _describe,
+}
 
 
 def _answer(raw: bytes, *, job: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401 - each job has its own
