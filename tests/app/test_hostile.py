@@ -387,7 +387,8 @@ def test_feeds_that_bring_scripts_are_shown_without_them(person, settings, engin
         web.pages["/feed.xml"] = Page(feed, content_type="application/rss+xml")
         with engine.begin() as conn:
             subscribe(conn, web.url("/feed.xml"), now=utc_now(), interval_seconds=3600)
-        done = poll_due(own, engine, Fetcher(own))
+        with ReaderPool(1, 20, 1024) as reader:
+            done = poll_due(own, engine, Fetcher(own), reader)
     assert (done.failed, done.new_items) == (0, len(test_sanitise.XSS))
     with read(engine) as conn:
         found = conn.execute(sa.select(contents.c.item_id, contents.c.html)).all()
@@ -512,7 +513,7 @@ def test_no_item_and_no_feed_leads_inside(settings, engine, target):
                 items.add(conn, url, now=utc_now(), correlation_id="c")
             with suppress(InvalidUrl):
                 subscribe(conn, url, now=utc_now(), interval_seconds=3600)
-        poll_due(own, engine, fetcher)
+        poll_due(own, engine, fetcher, None)
         Worker(own, engine, fetcher, None, limits=Limits(once=True)).run()
         assert inside.requests == []
     with read(engine) as conn:
