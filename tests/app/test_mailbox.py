@@ -2,12 +2,15 @@
 
 import dataclasses
 import getpass
+import grp
 import imaplib
 import os
+import pwd
 import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -187,9 +190,10 @@ class Server:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.as_user = ["runuser", "-u", "nobody", "--"] if os.geteuid() == 0 else []
         self.port, self.tls_port = _free_port(), _free_port()
         self.mail = directory / "mail"
-        user = getpass.getuser()
+        account = pwd.getpwnam("nobody" if self.as_user else getpass.getuser())
         run = directory / "run"
         for path in (run, self.mail):
             path.mkdir(parents=True)
@@ -207,20 +211,20 @@ ssl = yes
 ssl_cert = <{certificate}
 ssl_key = <{key}
 disable_plaintext_auth = no
-default_internal_user = {user}
-default_internal_group = {_group()}
-default_login_user = {user}
+default_internal_user = {account.pw_name}
+default_internal_group = {grp.getgrgid(account.pw_gid).gr_name}
+default_login_user = {account.pw_name}
 mail_location = maildir:{self.mail}
 first_valid_uid = 0
-mail_uid = {os.getuid()}
-mail_gid = {os.getgid()}
+mail_uid = {account.pw_uid}
+mail_gid = {account.pw_gid}
 passdb {{
   driver = passwd-file
   args = {directory}/users
 }}
 userdb {{
   driver = static
-  args = uid={os.getuid()} gid={os.getgid()} home={directory}
+  args = uid={account.pw_uid} gid={account.pw_gid} home={directory}
 }}
 service imap-login {{
   chroot =
@@ -240,17 +244,19 @@ service stats {{
 }}
 """
         )
+        if self.as_user:
+            subprocess.run(["chown", "-R", f"{account.pw_uid}:{account.pw_gid}", str(directory)], check=True)
         self.start()
 
     def start(self) -> None:
-        command = [str(DOVECOT), "-F", "-c", str(self.directory / "dovecot.conf")]
+        command = [*self.as_user, str(DOVECOT), "-F", "-c", str(self.directory / "dovecot.conf")]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         ends = time.monotonic() + 20
         while time.monotonic() < ends:
             try:
                 with imaplib.IMAP4("127.0.0.1", self.port, timeout=2):
                     return
-            except OSError:
+            except (OSError, imaplib.IMAP4.error):
                 assert self._process.poll() is None, (self.directory / "log").read_text()
                 time.sleep(0.1)
         raise AssertionError((self.directory / "log").read_text())
@@ -289,12 +295,6 @@ def _free_port() -> int:
         return port
 
 
-def _group() -> str:
-    import grp
-
-    return grp.getgrgid(os.getgid()).gr_name
-
-
 def _certificate(directory: Path) -> tuple[Path, Path]:
     certificate, key = directory / "cert.pem", directory / "key.pem"
     subprocess.run(
@@ -306,10 +306,11 @@ def _certificate(directory: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("dovecot"))
-    yield server
-    server.stop()
+def one_server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="atlas-imap-") as directory:
+        server = Server(Path(directory))
+        yield server
+        server.stop()
 
 
 @pytest.fixture
@@ -317,9 +318,9 @@ def server(one_server: Server) -> Server:
     """The server with an empty mailbox."""
     with imaplib.IMAP4("127.0.0.1", one_server.port, timeout=5) as box:
         box.login("me", PASSWORD)
-        box.select("INBOX")
-        box.store("1:*", "+FLAGS", "\\Deleted")
-        box.expunge()
+        if int(box.select("INBOX")[1][0] or 0):
+            box.store("1:*", "+FLAGS", "\\Deleted")
+            box.expunge()
     return one_server
 
 

@@ -89,7 +89,8 @@ def _connected(settings: Settings) -> imaplib.IMAP4:
         try:
             box.starttls(ssl.create_default_context())
         except BaseException:
-            box.shutdown()
+            with contextlib.suppress(OSError):
+                box.shutdown()
             raise
     return box
 
