@@ -6,8 +6,9 @@ see `atlas.related`.
 
 import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 
 from atlas.reading.language import DULL_WORDS, SMALL_WORDS
 
@@ -16,6 +17,8 @@ MOST_TERMS = 14
 #: Characters looked at.
 _SAMPLE = 24_000
 _SHORTEST, _LONGEST = 3, 30
+#: Two words that follow each other so often are one term.
+_LEAST_PAIRS = 3
 
 _WORD = re.compile(r"[^\W\d_]+(?:[-'\u2019][^\W\d_]+)*\d{0,4}|[.!?:;,()\n]")
 _SPACELESS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
@@ -28,44 +31,40 @@ def terms_of(title: str, text: str, language: str | None) -> tuple[str, ...]:
         return ()
     small = SMALL_WORDS.get((language or "").partition("-")[0].lower()) or SMALL_WORDS["en"]
     tokens = _WORD.findall(sample)
-    keys = {token: _key(token, small) for token in set(tokens)}
+    times = Counter(tokens)
+    key_of = {token: _key(token, small) for token in times}
+    shown: dict[str, str] = {}
     count: Counter[str] = Counter()
-    shown: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    first: dict[str, int] = {}
-    before = ""
-    for place, token in enumerate(tokens):
-        key = keys[token]
-        if key:
-            count[key] += 1
-            shown[key][token] += 1
-            first.setdefault(key, place)
-            if before:
-                pair = f"{before} {key}"
-                count[pair] += 1
-                first.setdefault(pair, place)
-        before = key
+    for token, number in times.most_common():  # the commonest spelling shows
+        if key := key_of[token]:
+            shown.setdefault(key, token)
+            count[key] += number
+    keys = [key_of[token] for token in tokens]
+    pairs = Counter(pair for pair in pairwise(keys) if pair[0] and pair[1])
+    count.update(
+        {f"{one} {other}": number for (one, other), number in pairs.items() if number >= _LEAST_PAIRS}
+    )
+    first = {key: place for place, key in zip(range(len(keys) - 1, -1, -1), reversed(keys), strict=True)}
     named = {key for token in _WORD.findall(title) if (key := _key(token, small))}
     scores = {
-        key: _score(key, times, first[key] / max(len(tokens), 1), named, shown)
-        for key, times in count.items()
-        if times >= (3 if " " in key else 2) or key in named
+        key: _score(key, number, first[key.partition(" ")[0]] / len(tokens), named, shown)
+        for key, number in count.items()
+        if number > 1 or key in named
     }
     return _best(scores, count, shown)
 
 
-def _score(key: str, times: int, place: float, named: set[str], shown: Mapping[str, Counter[str]]) -> float:
+def _score(key: str, times: int, place: float, named: set[str], shown: Mapping[str, str]) -> float:
     parts = key.split(" ")
     score = 1 + math.log(times)
     score *= 1.6 if all(part in named for part in parts) else 1.0
     score *= 1.2 if place < 0.15 else 1.0
     score *= 1.5 if len(parts) > 1 else 1.0
-    names = sum(shown[part].most_common(1)[0][0][0].isupper() for part in parts) / len(parts)
+    names = sum(shown[part][0].isupper() for part in parts) / len(parts)
     return score * (1 + 0.3 * names)
 
 
-def _best(
-    scores: dict[str, float], count: Counter[str], shown: Mapping[str, Counter[str]]
-) -> tuple[str, ...]:
+def _best(scores: dict[str, float], count: Counter[str], shown: Mapping[str, str]) -> tuple[str, ...]:
     """Choose the weightiest; a word that (nearly) only stands in a pair chosen already says nothing more."""
     chosen: list[str] = []
     within: Counter[str] = Counter()
@@ -77,7 +76,7 @@ def _best(
             within[part] += count[key]
         if len(chosen) == MOST_TERMS:
             break
-    return tuple(" ".join(shown[part].most_common(1)[0][0] for part in key.split(" ")) for key in chosen)
+    return tuple(" ".join(shown[part] for part in key.split(" ")) for key in chosen)
 
 
 def _key(token: str, small: frozenset[str]) -> str:
