@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import visitor
 from conftest import Clock
 from pydantic import SecretStr
 from reading_corpus import CORPUS, saved_pages
@@ -136,6 +137,16 @@ def test_related_items_are_known_in_both_directions(engine: Engine, settings: Se
         deleting.remove(conn, second)
         assert related.related_to(conn, first) == []
         assert conn.execute(sa.select(relations)).all() == []
+
+
+def test_related_items_by_the_api(engine: Engine, settings: Settings, clock: Clock) -> None:
+    first = save(engine, settings, clock, "The lighthouse keeper", SEA * 5)
+    second = save(engine, settings, clock, "A keeper and the lighthouse", MORE * 5)
+    with visitor.visiting(settings, clock) as client:
+        visitor.use_token(client)
+        (found,) = client.get(f"/api/items/{first}/related").json()
+        assert (found["id"], found["title"]) == (second, "A keeper and the lighthouse")
+        assert client.get("/api/items/999/related").status_code == 404
 
 
 def test_what_everything_is_about_relates_nothing(engine: Engine, settings: Settings, clock: Clock) -> None:

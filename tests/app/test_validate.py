@@ -163,3 +163,53 @@ def test_no_phrase_is_slow_on_text_made_to_be() -> None:
         if isinstance(pattern, phrases.re.Pattern):
             for text in texts:
                 pattern.search(text)
+
+
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [
+        ("502 Bad Gateway", "nginx"),
+        ("Error 503", "The service is unavailable right now, please come back in a few minutes, thank you."),
+        ("Internal Server Error", PROSE * 3),
+        ("Example", "Error establishing a database connection"),
+        ("Example", "Sorry, this video is not available in your country. " * 2),
+        ("Example", "Dieser Inhalt ist in Ihrem Land leider nicht verfügbar. " * 2),
+        ("Under maintenance", "We are back in a few hours, in the meantime have a look at our blog please."),
+        ("Wartungsarbeiten", "Wir sind in wenigen Stunden wieder für Sie da und bitten bis dahin um Geduld."),
+        ("example.com", "This domain is for sale! Make an offer to its owner today, or call our brokers."),
+        (
+            "Index of /files",
+            "Parent directory, readme.txt, photos, music, and a few more things to download.",
+        ),
+    ],
+)
+def test_errors_that_come_as_pages_are_refused(title: str, text: str) -> None:
+    assert read(title, f"<h1>{title}</h1><p>{text}</p>") == "error_page"
+
+
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [
+        ("Bad gateway: how I fixed our 502 errors", PROSE * 12),
+        ("Maintenance of wooden boats", PROSE * 12),
+        ("The domain name market", f"This domain is for sale, said the page. {PROSE * 12}"),
+    ],
+)
+def test_articles_about_errors_are_read(title: str, text: str) -> None:
+    assert read(title, f"<h1>{title}</h1><p>{text}</p>") == ""
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "Dieser Artikel ist nur für Abonnenten.",
+        "Questo contenuto è riservato agli abbonati.",
+        "Dit artikel is alleen voor abonnees.",
+        "Artykuł dostępny tylko dla subskrybentów.",
+        "Материал доступен только для подписчиков.",
+        "この記事は有料会員限定です。",
+        "订阅后继续阅读全文。",
+    ],
+)
+def test_paywalls_of_many_languages_are_told(end: str) -> None:
+    assert read("A walk", f"<article><h1>A walk</h1><p>{PROSE * 6}</p><p>{end}</p></article>") == "login_wall"

@@ -65,6 +65,29 @@ PAYWALL = _any_of(
     r"nur für abonnent|jetzt (?:abonnieren|anmelden) und weiterlesen|(?:weiterlesen|lesen) mit \S+\+",
     r"réservée? (?:aux|à nos) abonnés|abonnez-vous pour",
     r"exclusivo para (?:suscriptores|assinantes)|suscríbe\w* para",
+    r"(?:artikel|beitrag|inhalt) (?:\S+ ){0,3}?nur (?:für|mit) (?:\S+ ){0,2}?(?:abonnent|abo\b|plus\b)",
+    r"riservat[oa] agli abbonati|abbonati per (?:continuare|leggere)",
+    r"(?:alleen|exclusief) voor abonnees|word abonnee (?:om|en) ",
+    r"(?:bara|endast) för prenumeranter|(?:kun|bare|forbeholdt) (?:for )?abonnenter",
+    r"(?:tylko|wyłącznie) dla (?:subskrybentów|prenumeratorów)|только для подписчиков|оформите подписку, чтобы",
+    r"この記事は(?:有料)?会員限定|会員限定記事|有料会員(?:になると|限定)|订阅后(?:继续)?阅读|付费(?:阅读|内容)",
+)
+#: What a server says of itself, as a title.
+ERROR_TITLE = _any_of(
+    r"^(?:error\W*|http\W*)*50[0-4]\b|^(?:\d{3}\W*)?(?:bad gateway|gateway time-?out)\b",
+    r"^(?:\d{3}\W*)?(?:internal server error|service (?:temporarily )?unavailable)\b",
+    r"^(?:\d{3}\W*)?(?:403\W*)?forbidden\W*$|^access denied\W*$|^database error\W*$",
+    r"^(?:site |down for |scheduled |under )maintenance\b|^wartungs(?:arbeiten|modus)|^account suspended\b",
+    r"^maintenance en cours|^en mantenimiento|^in manutenzione|^сайт на обслуживании|^メンテナンス中",
+    r"\bdomain (?:\S+ ){0,3}?(?:is )?for sale\b|\bparked domain\b|^index of /",
+)
+ERROR_TEXT = _any_of(
+    r"error establishing a database connection|the server (?:\S+ ){0,4}?(?:internal error|unable to handle)",
+    r"(?:upstream|origin|backend) (?:\S+ ){0,3}?(?:connect error|request timeout|unavailable)",
+    r"(?:not|isn.t) (?:currently )?available in your (?:country|region|location)",
+    r"(?:undergoing|down for|performing) (?:\S+ ){0,3}?maintenance|this domain (?:\S+ ){0,3}?for sale",
+    r"in (?:ihrem|deinem) land (?:\S+ ){0,3}?nicht verfügbar|n.est pas disponible dans votre (?:pays|région)",
+    r"no está disponible en (?:tu|su) (?:país|región)|этот контент недоступен в вашем (?:регионе|стране)",
 )
 MEMBERS_ONLY = _any_of(
     r"(?:log|sign)[ -]?in (?:\S+ ){0,4}?(?:to|and) (?:continue|view|see|access|unlock)",

@@ -122,7 +122,7 @@ def check_extract(found: Extract, page: Callable[[], etree._Element]) -> None:
     """
     if found.words < LONG:
         around = _look_around(page(), found.metadata.title)
-        for check in (_needs_javascript, _is_empty, _is_soft_404, _is_login, _is_paywall, _is_cookie_wall):
+        for check in _CHECKS:
             check(found, around)
     check_plain(found.words)
     if found.link_share > MOST_LINKS:
@@ -186,6 +186,14 @@ def _is_soft_404(found: Extract, around: Surroundings) -> None:
         )
 
 
+def _is_error_page(found: Extract, around: Surroundings) -> None:
+    named = found.words < 120 and any(phrases.ERROR_TITLE.search(title) for title in around.titles)
+    if named or (found.words < 60 and phrases.ERROR_TEXT.search(around.text)):
+        raise PageError(
+            "error_page", 'The site shows an error instead of the page, although it answers "200 OK".'
+        )
+
+
 def _is_login(found: Extract, around: Surroundings) -> None:
     named = any(phrases.LOGIN_TITLE.search(title) for title in around.titles)
     if (
@@ -214,3 +222,14 @@ def _is_cookie_wall(found: Extract, around: Surroundings) -> None:
         and phrases.ACCEPT_COOKIES.search(around.buttons)
     ):
         raise PageError("cookie_wall", "The site shows a question about cookies instead of the page.")
+
+
+_CHECKS = (
+    _needs_javascript,
+    _is_empty,
+    _is_soft_404,
+    _is_error_page,
+    _is_login,
+    _is_paywall,
+    _is_cookie_wall,
+)

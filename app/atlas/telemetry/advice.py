@@ -47,6 +47,12 @@ _ADVICE: Mapping[str, Advice] = MappingProxyType(
         "needs_javascript": Advice("The page is empty without JavaScript", _PASTE),
         "cookie_wall": Advice("The site asks about cookies first", _PASTE),
         "soft_404": Advice("The page is gone", "Look for it elsewhere, or ignore the item."),
+        "error_page": Advice("The site shows an error of its own", "Retry later, or ignore the item."),
+        "damaged": Advice("The file is damaged", "Get it again and upload it, or ignore the item."),
+        "protected": Advice("The file is protected by a password", "Upload one without, or ignore the item."),
+        "only_pictures": Advice(
+            "The file is pictures of pages", "Upload one with text (OCR makes it), or ignore the item."
+        ),
         "empty_page": Advice("The page is empty", "Retry later, or ignore the item."),
         "not_an_article": Advice(
             "There is nothing to read on the page", "If there is, paste its text; else ignore the item."
