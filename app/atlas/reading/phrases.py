@@ -69,7 +69,8 @@ PAYWALL = _any_of(
     r"riservat[oa] agli abbonati|abbonati per (?:continuare|leggere)",
     r"(?:alleen|exclusief) voor abonnees|word abonnee (?:om|en) ",
     r"(?:bara|endast) för prenumeranter|(?:kun|bare|forbeholdt) (?:for )?abonnenter",
-    r"(?:tylko|wyłącznie) dla (?:subskrybentów|prenumeratorów)|только для подписчиков|оформите подписку, чтобы",
+    r"(?:tylko|wyłącznie) dla (?:subskrybentów|prenumeratorów)",
+    r"только для подписчиков|оформите подписку, чтобы",
     r"この記事は(?:有料)?会員限定|会員限定記事|有料会員(?:になると|限定)|订阅后(?:继续)?阅读|付费(?:阅读|内容)",
 )
 #: What a server says of itself, as a title.
