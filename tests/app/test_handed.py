@@ -202,7 +202,10 @@ def test_a_captured_page_becomes_the_article(client: TestClient, work: Any) -> N
     assert (shown["kind"], shown["title"], shown["url"]) == ("article", "Tides", body["url"])
     other = client.post("/api/capture", json={**body, "html": PAGE.replace("tide", "flood")}).json()
     assert (other["stage"], other["duplicate_of"]) == (599, number)
-    assert item(client, number) == shown
+    again = item(client, number)
+    assert [seen["source"] for seen in again.pop("also_seen_in")] == ["api"]
+    assert shown.pop("also_seen_in") == []
+    assert again == shown
 
 
 def test_a_captured_page_helps_one_that_failed_and_one_that_waits(
