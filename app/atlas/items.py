@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from atlas import library, tags
-from atlas.database.dialect import MAX_ID, UtcDateTime, insert, insert_for, is_sqlite
+from atlas.database.dialect import MAX_ID, UtcDateTime, insert, insert_for, is_sqlite, write_rows
 from atlas.database.engine import read
 from atlas.database.tables import contents, feeds, hosts, items, sightings, transitions, versions
 from atlas.stages.table import DONE, FETCHING, TERMINAL, Stage
@@ -360,8 +360,7 @@ def _record_all(conn: Connection, made: Sequence[tuple[int, Mapping[str, Any], s
         }
         for item_id, row, reason in made
     ]
-    if steps:
-        conn.execute(transitions.insert(), steps)
+    write_rows(conn, transitions.insert(), steps)
 
 
 def restart(

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from atlas.database.dialect import MAX_ID, insert
+from atlas.database.dialect import MAX_ID, insert, write_rows
 from atlas.database.tables import item_tags, tags
 
 #: Longest name of a tag, in characters; what is longer is cut.
@@ -34,8 +34,7 @@ def attach(conn: Connection, names: Mapping[int, Sequence[str]]) -> None:
     wanted = {item_id: clean(given) for item_id, given in names.items()}
     ids = _ids(conn, {key: name for found in wanted.values() for key, name in found.items()})
     rows = [{"item_id": item_id, "tag_id": ids[key]} for item_id, found in wanted.items() for key in found]
-    if rows:
-        conn.execute(insert(conn, item_tags).on_conflict_do_nothing(), rows)
+    write_rows(conn, insert(conn, item_tags).on_conflict_do_nothing(), rows)
 
 
 def replace(conn: Connection, item_id: int, names: Sequence[str]) -> list[str]:

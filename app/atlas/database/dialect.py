@@ -4,6 +4,7 @@ The full-text queries of the two engines stand in `atlas.search`.
 """
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -124,3 +125,12 @@ def insert(conn: Connection, table: sa.Table) -> postgresql.Insert | sqlite.Inse
 def insert_for(dialect: str, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
     """Return the same for the name of a dialect: for statements built before there is a connection."""
     return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+
+
+def write_rows(conn: Connection, new: sa.Insert, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, however many, perhaps none. On PostgreSQL many go in one statement: RETURNING makes it so.
+
+    SQLite is quicker with one by one.
+    """
+    if rows:
+        conn.execute(new if is_sqlite(conn) else new.returning(sa.literal(1)), rows)

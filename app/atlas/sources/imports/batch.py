@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from atlas import items, tags
-from atlas.database.dialect import insert
+from atlas.database.dialect import insert, write_rows
 from atlas.database.tables import feeds, highlights, sightings
 from atlas.database.tables import items as items_table
 from atlas.items import Added, InvalidUrl, Lane, New
@@ -291,8 +291,7 @@ def _also_seen(
             key = {"item_id": item.id, "key": f"import:{job.sha256[:16]}", "at": now}
             seen.append(where | key)
     tags.attach(conn, {item_id: names for item_id, names in tagged.items() if names})
-    if seen:
-        conn.execute(insert(conn, sightings).on_conflict_do_nothing(), seen)
+    write_rows(conn, insert(conn, sightings).on_conflict_do_nothing(), seen)
 
 
 def _highlight(conn: Connection, pairs: Iterable[tuple[int, Record]], now: dt.datetime) -> None:

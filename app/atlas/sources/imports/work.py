@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy.engine import Connection, Engine
 
 from atlas import originals
+from atlas.database.dialect import write_rows
 from atlas.database.engine import read
 from atlas.database.tables import import_rows, imports
 from atlas.patience import is_outage
@@ -265,7 +266,7 @@ def _write_together(ours: _Run, job: Job, batch: list[Prepared]) -> None:
             }
             for number, one in enumerate(found, 1)
         ]
-        conn.execute(import_rows.insert(), rows)
+        write_rows(conn, import_rows.insert(), rows)
         counts = ours.counts + Counter(one.outcome for one in found)
         position = ours.position + len(found)
         ours.change(conn, position=position, counts=dict(counts))
