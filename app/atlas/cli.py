@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     search.add_argument("--limit", type=_positive, default=20, metavar="N", help="show at most N (20)")
     _imports(verbs)
+    _exports(verbs)
     _verb(verbs, "status", "overview:status", "show queue, workers, feeds and the last errors")
 
     work = _service(verbs, "work", "work:work", "fetch and read what is queued, until stopped")
@@ -166,6 +167,17 @@ def _add_report(verbs: Any) -> None:  # noqa: ANN401
     form.add_argument("--text", action="store_true", help="print the text (the default)")
     form.add_argument("--html", action="store_true", help="print the HTML")
     form.add_argument("--send", action="store_true", help="send it by mail to ATLAS_REPORT_TO")
+
+
+def _exports(verbs: Any) -> None:  # noqa: ANN401
+    give = _verb(verbs, "export", "exports:export", "write what is here in forms that others read")
+    forms = ("json", "netscape", "opml", "epub", "rss", "atom", "highlights")
+    give.add_argument("form", choices=forms, help="json is everything, and can be imported again")
+    give.add_argument("--output", "-o", metavar="FILE", help="write it there (standard output)")
+    give.add_argument("--query", "-q", metavar="WORDS", default="", help="only what this search finds")
+    give.add_argument("--limit", type=_positive, metavar="N", help="no more than the N newest items")
+    give.add_argument("--title", metavar="TITLE", default="", help="what to call a book or feed")
+    give.add_argument("--without-originals", action="store_true", help="json without what was fetched")
 
 
 def _imports(verbs: Any) -> None:  # noqa: ANN401

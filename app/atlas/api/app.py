@@ -20,6 +20,7 @@ from atlas.accounts.oidc import Provider
 from atlas.api import (
     accounts,
     dead_letters,
+    exports,
     feeds,
     handed,
     highlights,
@@ -106,6 +107,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     for prefix in greader.PREFIXES:
         app.include_router(greader.router, prefix=prefix)
     app.include_router(fever.router)
+    app.include_router(exports.router)
     app.include_router(wallabag.router)
     app.include_router(annotations.router)
     app.add_api_route(
