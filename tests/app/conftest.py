@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from private_postgres import Postgres, find_binaries
@@ -15,6 +16,10 @@ from atlas.database import migrate
 from atlas.database.engine import make_engine
 from atlas.settings import Settings
 from atlas.telemetry import tally
+
+if TYPE_CHECKING:
+    from livesite import Site
+    from playwright.sync_api import Browser
 
 START = dt.datetime(2026, 11, 22, 8, 0, tzinfo=dt.UTC)
 
@@ -116,3 +121,21 @@ def postgres() -> Iterator[Postgres]:
         server.create(template="template0", name="atlas_template")
         _migrate(make_settings(server.directory / "unused", server.url("atlas_template")))
         yield server
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Site"]:
+    """A running Atlas with something on every page."""
+    from livesite import running
+
+    with running(tmp_path_factory.mktemp("site")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """One browser for all tests of pages."""
+    from livesite import chromium
+
+    with chromium() as made:
+        yield made

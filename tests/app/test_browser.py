@@ -1,146 +1,35 @@
-"""The product as its owner meets it: the real server and worker, a real browser, with and without JavaScript.
+"""The product as its owner meets it: the real server, a real browser, with and without JavaScript."""
 
-SCREENSHOTS_DIR=/tmp/shots .venv/bin/pytest tests/app/test_browser.py keeps a picture of every page.
-"""
-
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from webserver import Page as WebPage
-from webserver import WebServer
+from livesite import CHROMIUM, DESK, Site, save, visit
+from playwright.sync_api import Browser, expect
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
 ]
 
-APP = Path(__file__).resolve().parents[2] / "app"
-PASSWORD = "a long enough password"
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
-
-#: What a page reports of itself: scripts and styles the policy refused, and how far it jumped while loading.
-WATCH = """
-window.refused = []; window.jumped = 0;
-document.addEventListener("securitypolicyviolation", (event) => refused.push(event.violatedDirective));
-new PerformanceObserver((list) => list.getEntries().forEach((entry) => { jumped += entry.value; }))
-  .observe({ type: "layout-shift", buffered: true });
-"""
-
-
-@dataclass
-class Atlas:
-    """A running Atlas, and a web with pages for it to read."""
-
-    url: str
-    web: WebServer
-
-    def article(self, path: str, title: str, words: str) -> str:
-        paragraphs = "".join(f"<p>{words} {word} {words}</p>" for word in ("One.", "Two.", "Three.", "Four."))
-        self.web.pages[path] = WebPage(
-            f"<!doctype html><html lang=en><head><title>{title}</title></head><body><article><h1>{title}</h1>"
-            f"{paragraphs}</article></body></html>"
-        )
-        return self.web.url(path)
-
-
-@pytest.fixture(scope="module")
-def atlas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Atlas]:
-    directory = tmp_path_factory.mktemp("atlas")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ATLAS_")} | {
-        "PYTHONPATH": str(APP),
-        "ATLAS_DATA_DIR": str(directory / "data"),
-        "ATLAS_API_PORT": str(port),
-        "ATLAS_PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "ATLAS_OWNER_PASSWORD": PASSWORD,
-        "ATLAS_ALLOWED_NETWORKS": "127.0.0.0/8",
-        "ATLAS_HOST_DELAY_SECONDS": "0",
-    }
-
-    def run(verb: str) -> subprocess.Popen[bytes]:
-        with (directory / f"{verb}.log").open("wb") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "atlas", verb], cwd=directory, env=environment, stdout=log, stderr=log
-            )
-
-    assert run("migrate").wait(60) == 0, (directory / "migrate.log").read_text()
-    processes = [run("serve"), run("work")]
-    try:
-        for _ in range(300):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        with WebServer() as web:
-            yield Atlas(f"http://127.0.0.1:{port}", web)
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-def visit(browser: Browser, atlas: Atlas, **options: Any) -> BrowserContext:
-    """A browser of its own in which the owner logs in."""
-    context = browser.new_context(base_url=atlas.url, **{"viewport": PHONE, **options})
-    context.set_default_timeout(20_000)
-    page = context.new_page()
-    page.goto("/settings")
-    expect(page).to_have_url(f"{atlas.url}/login?next=/settings")
-    page.get_by_label("Name").fill("owner")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_url(f"{atlas.url}/settings")
-    page.close()
-    return context
-
-
-def save(page: Page, url: str) -> None:
-    page.goto("/add")
-    page.get_by_label("Address").fill(url)
-    page.get_by_role("button", name="Save").click()
-
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
-def test_save_read_and_find(browser: Browser, atlas: Atlas, script: bool) -> None:
+def test_save_read_and_find(browser: Browser, site: Site, script: bool) -> None:
     name = f"lantern{script}"
-    url = atlas.article(
+    url = site.article(
         f"/{name}", f"The {name} of the north", f"A {name} on a cold coast, kept by three sisters."
     )
-    context = visit(browser, atlas, java_script_enabled=script)
+    context = visit(browser, site, java_script_enabled=script)
     page = context.new_page()
     save(page, url)
     # The page turns into the article by itself.
     expect(page.get_by_role("article").get_by_role("heading")).to_have_text(f"The {name} of the north")
     expect(page.locator(".prose")).to_contain_text("kept by three sisters")
     page.get_by_role("button", name="Mark as read").click()
-    expect(page).to_have_url(f"{atlas.url}/")
+    expect(page).to_have_url(f"{site.url}/")
     expect(page.locator(".row-read")).to_contain_text([f"The {name} of the north"])
     page.get_by_role("link", name="Search").click()
     page.get_by_role("searchbox").fill(name)
@@ -150,166 +39,177 @@ def test_save_read_and_find(browser: Browser, atlas: Atlas, script: bool) -> Non
     expect(page.get_by_role("button", name="Mark as unread")).to_be_visible()
     save(page, url)
     expect(page.get_by_role("heading", name="Already here")).to_be_visible()
-    save(page, atlas.web.url("/nothing-here"))
+    save(page, site.web.url("/nothing-here"))
     expect(page.get_by_role("heading", name="Could not be saved")).to_be_visible()
     expect(page.locator(".trouble")).to_contain_text("404")
-    page.goto("/?state=failed")
-    page.get_by_role("button", name="Try again").first.click()
+    page.goto("/failed")
+    page.get_by_role("button", name="Try again", exact=True).first.click()
     expect(page.get_by_role("heading", name="Could not be saved")).to_be_visible()
     page.goto("/settings")
     page.get_by_role("button", name="Log out").click()
-    expect(page).to_have_url(f"{atlas.url}/login")
+    expect(page).to_have_url(f"{site.url}/login")
     page.goto("/")
-    expect(page).to_have_url(f"{atlas.url}/login")
+    expect(page).to_have_url(f"{site.url}/login")
     context.close()
 
 
-WIDE = (
-    "<!doctype html><html lang=de><head>"
-    "<title>Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft</title>"
-    "</head><body><article><h1>Breit</h1><p>" + "Ein Satz, wie er in einem Artikel steht. " * 60 + "</p>"
-    f"<p>{'Unbrechbar' * 60}</p><pre>{'langer code ' * 40}</pre>"
-    f"<table><tr>{''.join(f'<td>Spalte {n} mit Text</td>' for n in range(30))}</tr></table>"
-    f"<p><a href='https://example.org/{'x' * 500}'>https://example.org/{'x' * 500}</a></p>"
-    "<blockquote><p>Ein Zitat.</p></blockquote><ul><li>Eins<ul><li>Zwei</li></ul></li></ul>"
-    "<img src='data:image/gif;base64,R0lGODlhAQABAAAAACw=' width=3000 height=200 alt='Ein Bild'>"
-    "</article></body></html>"
-)
-
-
-@pytest.fixture(scope="module")
-def pages(browser: Browser, atlas: Atlas) -> dict[str, str]:
-    """Addresses of every kind of page, with something on each."""
-    atlas.web.pages["/wide"] = WebPage(WIDE)
-    context = visit(browser, atlas)
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_marking_passages_starring_and_tagging(browser: Browser, site: Site, script: bool) -> None:
+    url = site.article(f"/marks{script}", "On marks", f"Some words about marking things in books {script}.")
+    context = visit(browser, site, java_script_enabled=script, viewport=DESK)
     page = context.new_page()
-    found = {}
-    for name, url, heading in (
-        (
-            "reader",
-            atlas.article("/bridges", "On bridges", "Steel and stone carry a road over the river."),
-            "On bridges",
-        ),
-        ("wide", atlas.web.url("/wide"), "Donau"),
-        ("failed", atlas.web.url("/gone"), "Could not be saved"),
-        ("double", atlas.web.url("/bridges"), "Already here"),
-    ):
-        save(page, url)
-        expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
-        found[name] = page.url
-    page.goto("/feeds")
-    page.get_by_label("Address of a feed").fill(atlas.web.url("/feed.xml"))
-    page.get_by_role("button", name="Follow").click()
-    expect(page.get_by_text("Waiting for its first reading")).to_be_visible()
+    save(page, url)
+    expect(page.get_by_role("article").get_by_role("heading")).to_have_text("On marks")
+    star = page.get_by_role("button", name="Star: On marks")
+    star.click()
+    expect(star).to_have_attribute("aria-pressed", "true")
+    if script:
+        page.locator(".prose p").nth(1).click(click_count=3)
+        form = page.locator("#marker")
+        form.get_by_label("Note").fill("The second one.")
+        form.get_by_role("button", name="Highlight").click()
+        expect(page.locator(".prose mark").first).to_contain_text("Two.")
+    else:
+        page.get_by_text("Add a highlight").click()
+        page.get_by_label("Passage").fill("marking things in books False. Two.")
+        page.locator("#quote-note").fill("The second one.")
+        page.get_by_role("button", name="Highlight", exact=True).click()
+    entry = page.locator(".highlights li")
+    expect(entry.locator("blockquote")).to_contain_text("Two.")
+    expect(entry).to_contain_text("The second one.")
+    entry.locator("summary").click()
+    entry.get_by_role("button", name="Remove highlight").click()
+    expect(page.locator(".highlights li")).to_have_count(0)
+    page.get_by_text("Tags", exact=True).click()
+    page.get_by_label("Tags, with commas between them").fill("books, marks")
+    page.get_by_role("button", name="Keep the tags").click()
+    page.get_by_role("article").locator(".tags a", has_text="marks").click()
+    expect(page.locator(".row")).to_have_count(1)
+    page.get_by_role("link", name="On marks").first.click()
+    page.locator(".remove summary").click()
+    page.get_by_role("button", name="Delete for good").click()
+    expect(page).to_have_url(f"{site.url}/")
     context.close()
-    return found | {
-        "library": "/",
-        "dead letters": "/?state=failed",
-        "empty": "/?feed=1",
-        "search": "/search",
-        "results": "/search?q=river",
-        "nothing found": "/search?q=xyzzy",
-        "add": "/add",
-        "share": f"/add?title=A+bridge&text={quote('Look: https://example.org/a.')}",
-        "feeds": "/feeds",
-        "settings": "/settings",
-        "missing": "/nowhere",
-    }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
-def test_every_page_fits_obeys_the_policy_and_holds_still(
-    browser: Browser, atlas: Atlas, pages: dict[str, str], viewport: dict[str, int], scheme: Any
-) -> None:
-    context = visit(browser, atlas, viewport=viewport, color_scheme=scheme)
-    context.add_init_script(WATCH)
+def test_the_place_is_kept_and_taken_up_again(browser: Browser, site: Site) -> None:
+    context = visit(browser, site)
     page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    shots = os.environ.get("SCREENSHOTS_DIR")
-    for name, path in pages.items():
-        complaints.clear()
-        page.goto(path)
-        page.wait_for_timeout(50)
-        if name == "missing":
-            complaints[:] = [text for text in complaints if "404" not in text]
-        assert complaints == [], name
-        assert page.evaluate("refused") == [], name
-        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], name
-        assert page.evaluate("jumped") < 0.01, name
-        for box in page.evaluate(TARGETS):
-            assert box["height"] >= 43.5, (name, box)
-        if shots:
-            page.screenshot(path=Path(shots) / f"{name}-{viewport['width']}-{scheme}.png")
+    page.goto(site.pages["podcast"])
+    middle = "document.querySelector('.prose').getBoundingClientRect().height / 2"
+    with page.expect_request("**/progress") as sent:
+        page.evaluate(f"scrollTo(0, {middle})")
+    assert sent.value.method == "POST"
+    page.wait_for_timeout(300)
+    page.goto("about:blank")
+    page.goto(site.pages["podcast"])
+    expect(page.locator("#said")).to_contain_text("Back where you stopped")
+    assert page.evaluate("scrollY") > 300
     context.close()
 
 
-#: Sizes of what fingers are meant to hit; links within running text may be smaller (WCAG 2.5.8).
-TARGETS = """
-[...document.querySelectorAll("nav a, button, .button, input:not([type=hidden]), summary, .brand")]
-  .filter((element) => element.checkVisibility())
-  .map((element) => ({ text: element.textContent.trim(), height: element.getBoundingClientRect().height }))
-"""
-
-
-def test_the_login_fits_too(browser: Browser, atlas: Atlas) -> None:
-    for viewport in (PHONE, DESK, {"width": 320, "height": 480}):
-        context = browser.new_context(base_url=atlas.url, viewport=viewport)
+def test_the_look_is_kept_with_and_without_a_script(browser: Browser, site: Site) -> None:
+    for script, theme, colour in ((False, "dark", "rgb(20, 22, 24)"), (True, "light", "rgb(250, 248, 243)")):
+        context = visit(browser, site, java_script_enabled=script)
         page = context.new_page()
-        page.goto("/login")
-        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-        expect(page.get_by_label("Name")).to_be_focused()
+        page.goto("/settings/appearance")
+        page.get_by_label("Colours").select_option(theme)
+        page.get_by_label("Size of the text").select_option("5")
+        page.get_by_role("button", name="Keep").click()
+        page.goto(site.pages["reader"])
+        assert page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor") == colour
+        assert page.locator(".prose p").first.evaluate("e => getComputedStyle(e).fontSize") == "26px"
+        page.goto("/settings/appearance")
+        page.get_by_label("Colours").select_option("auto")
+        page.get_by_label("Size of the text").select_option("3")
+        page.get_by_role("button", name="Keep").click()
         context.close()
 
 
-def test_the_keyboard_is_enough(browser: Browser, atlas: Atlas, pages: dict[str, str]) -> None:
-    context = visit(browser, atlas, viewport=DESK)
+def test_the_keyboard_is_enough(browser: Browser, site: Site) -> None:
+    context = visit(browser, site, viewport=DESK)
     page = context.new_page()
-    page.goto("/")
+    page.goto("/?feed=1")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
     page.keyboard.press("j")
     page.keyboard.press("j")
-    expect(page.locator(".row h2 a").nth(1)).to_be_focused()
+    second = page.locator(".row").nth(1)
+    expect(second.locator("h2 a")).to_be_focused()
+    for key, name in (("s", "star"), ("m", "read")):
+        page.keyboard.press(key)
+        expect(second.locator(f"[data-toggle={name}]")).to_have_attribute("aria-pressed", "true")
+        page.keyboard.press(key)
+        expect(second.locator(f"[data-toggle={name}]")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#said")).to_have_text("Marked as unread.")
     page.keyboard.press("k")
     expect(page.locator(".row h2 a").first).to_be_focused()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("o")
+    expect(page.get_by_role("article")).to_be_visible()
     page.keyboard.press("/")
-    expect(page).to_have_url(f"{atlas.url}/search")
+    expect(page).to_have_url(f"{site.url}/search")
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type("a/j/k")
     expect(page.get_by_role("searchbox")).to_have_value("a/j/k")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Search").focus()
+    page.keyboard.press("g")
+    page.keyboard.press("f")
+    expect(page).to_have_url(f"{site.url}/feeds")
     # What was shared is saved by one Enter.
-    page.goto(f"/add?url={quote(atlas.web.url('/by-key'))}")
+    page.goto(f"/add?url={quote(site.web.url('/by-key'))}")
     expect(page.get_by_role("button", name="Save")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/items/"))
     context.close()
 
 
-def test_the_bookmarklet_brings_a_page(browser: Browser, atlas: Atlas) -> None:
-    url = atlas.article("/marked", "Marked & saved?", "Some words about marking things in books.")
-    context = visit(browser, atlas, viewport=DESK)
+def test_the_bookmarklets_bring_a_page(browser: Browser, site: Site) -> None:
+    url = site.article("/marked", "Marked & saved?", "Some words about bookmarklets in bars.")
+    context = visit(browser, site, viewport=DESK)
     page = context.new_page()
     page.goto("/settings")
-    link = page.get_by_role("link", name="Save to Atlas").get_attribute("href")
-    assert link
+    links = [
+        page.get_by_role("link", name=name).get_attribute("href") or ""
+        for name in ("Save to Atlas", "Save as I see it")
+    ]
+
+    def click(link: str) -> Any:
+        with context.expect_page() as opened:
+            page.evaluate(link.removeprefix("javascript:"))
+        return opened.value
+
     page.goto(url)
-    with context.expect_page() as opened:
-        page.evaluate(link.removeprefix("javascript:"))
-    form = opened.value
+    form = click(links[0])
     expect(form.get_by_label("Address")).to_have_value(url)
     expect(form.get_by_text("Marked & saved?")).to_be_visible()
     form.get_by_role("button", name="Save").click()
     expect(form.get_by_role("article").get_by_role("heading")).to_have_text("Marked & saved?")
+    # What is selected is kept alone.
+    page.locator("p").first.click(click_count=3)
+    form = click(links[0])
+    expect(form.get_by_label("Text")).to_have_value(re.compile("bookmarklets in bars"))
+    form.get_by_role("button", name="Keep").click()
+    expect(form.get_by_role("article")).to_contain_text("bookmarklets in bars")
+    # The page as only this browser shows it.
+    page.goto(site.article("/seen", "Seen", "What everybody may see."))
+    page.evaluate(
+        "document.querySelectorAll('p').forEach(p => { p.textContent = 'For subscribers. '.repeat(20); })"
+    )
+    form = click(links[1])
+    expect(form.locator("#content")).to_have_value(re.compile("For subscribers"))
+    form.get_by_role("button", name="Save").click()
+    expect(form.get_by_role("article")).to_contain_text("For subscribers")
     context.close()
 
 
-def test_a_token_can_be_copied(browser: Browser, atlas: Atlas) -> None:
-    context = visit(browser, atlas, permissions=["clipboard-read", "clipboard-write"])
+def test_a_token_can_be_copied(browser: Browser, site: Site) -> None:
+    context = visit(browser, site, permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.goto("/settings")
     page.get_by_label("Name of the new token").fill("phone")
@@ -320,4 +220,165 @@ def test_a_token_can_be_copied(browser: Browser, atlas: Atlas) -> None:
     assert token == page.get_by_label("New token", exact=True).input_value()
     answer = context.request.get("/api/items", headers={"Authorization": f"Bearer {token}"})
     assert answer.status == 200
+    context.close()
+
+
+def test_notes_and_files_without_a_script(browser: Browser, site: Site, tmp_path: Path) -> None:
+    context = visit(browser, site, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/add/note")
+    page.get_by_label("Title").fill("For the winter")
+    page.get_by_label("Text").fill("Books to *read*.\n\n- One\n- Two")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.get_by_role("article").locator("em")).to_have_text("read")
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("Text").fill("Books I *have read*.")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.get_by_role("article").locator("em")).to_have_text("have read")
+    file = tmp_path / "letter.txt"
+    file.write_text("Dear reader.\n\nThis is a letter.")
+    page.goto("/add/files")
+    page.get_by_label("Files").set_input_files(file)
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_role("article")).to_contain_text("This is a letter.")
+    page.goto("/add/files")
+    page.get_by_role("button", name="Add", exact=True).click()
+    context.close()
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_an_import_is_tried_done_and_watched(
+    browser: Browser, site: Site, tmp_path: Path, script: bool
+) -> None:
+    file = tmp_path / f"links{script}.txt"
+    file.write_text("".join(f"{site.web.url(f'/import{script}/{n}')}\n" for n in range(5)))
+    context = visit(browser, site, java_script_enabled=script)
+    page = context.new_page()
+    page.goto("/imports")
+    page.get_by_label("File").set_input_files(file)
+    page.get_by_label("Only tell what would happen").check()
+    page.get_by_role("button", name="Import").click()
+    expect(page.locator("[data-count=added]")).to_have_text("5")
+    page.get_by_role("button", name="Import it now").click()
+    expect(page.locator(".state", has_text="Done")).to_be_visible()
+    expect(page.locator(".table tbody tr")).to_have_count(5)
+    page.get_by_role("link", name="In the library").click()
+    expect(page.locator(".row")).to_have_count(5)
+    context.close()
+
+
+def test_feeds_are_read_marked_and_changed(browser: Browser, site: Site) -> None:
+    context = visit(browser, site, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/feeds")
+    row = page.locator(".row", has_text="The Coast")
+    expect(row.locator(".badge")).to_contain_text("22")
+    row.get_by_role("link", name="Options").click()
+    page.get_by_label("Folder").fill("Sea")
+    page.get_by_label("matches").first.fill("sponsored")
+    page.get_by_label("Action").first.select_option("drop")
+    page.get_by_role("button", name="Keep these options").click()
+    expect(page.get_by_role("heading", name="Sea")).to_be_visible()
+    row.get_by_role("link", name="Options").click()
+    expect(page.get_by_label("matches").first).to_have_value("sponsored")
+    page.get_by_label("matches").first.fill("(")
+    page.get_by_role("button", name="Keep these options").click()
+    expect(page.get_by_role("alert")).to_contain_text("no regular expression")
+    page.goto("/feeds/2")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    page.get_by_role("button", name="Mark 22 as read").click()
+    expect(row.locator(".badge")).to_have_count(0)
+    context.close()
+
+
+def test_the_ways_out_of_a_dead_letter(browser: Browser, site: Site) -> None:
+    context = visit(browser, site, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/failed")
+    row = page.locator(".row", has_text="example.org/gone")
+    row.get_by_role("button", name="Ignore").click()
+    expect(row).to_have_count(0)
+    page.get_by_role("link", name="Set aside").click()
+    row.get_by_role("button", name="Bring back").click()
+    page.goto("/failed")
+    row.get_by_role("link", name="Paste the text").click()
+    page.get_by_label("Text or HTML").fill("I have it on paper.\n\nIt was good.")
+    page.get_by_role("button", name="Read this").click()
+    expect(page.get_by_role("article")).to_contain_text("I have it on paper.")
+    context.close()
+
+
+def test_what_was_opened_is_read_without_a_network_until_the_logout(browser: Browser, site: Site) -> None:
+    context = visit(browser, site)
+    page = context.new_page()
+    page.goto("/")
+    page.evaluate("navigator.serviceWorker.ready")
+    page.wait_for_function("navigator.serviceWorker.controller !== null")
+    page.goto(site.pages["reader"])
+    page.goto("/feeds")
+    context.set_offline(True)
+    page.goto(site.pages["reader"])
+    expect(page.locator(".prose")).to_contain_text("The lamp was lit at dusk")
+    page.goto("/settings")
+    expect(page.get_by_role("heading", name="No network")).to_be_visible()
+    page.get_by_role("link", name="The last keeper").click()
+    expect(page.get_by_role("article").get_by_role("heading", level=1)).to_have_text("The last keeper")
+    context.set_offline(False)
+    page.goto("/settings")
+    page.get_by_role("button", name="Log out").click()
+    expect(page).to_have_url(f"{site.url}/login")
+    kept = "caches.keys().then(names => names.filter(name => name.startsWith('pages-')))"
+    assert page.evaluate(kept) == []
+    context.close()
+
+
+def test_what_a_phone_shares_waits_until_its_owner_says_yes(browser: Browser, site: Site) -> None:
+    context = visit(browser, site)
+    page = context.new_page()
+    page.goto("/")
+    page.wait_for_function("navigator.serviceWorker.controller !== null")
+    share = """async (files) => {
+      const form = document.createElement("form");
+      Object.assign(form, { method: "POST", action: "/share", enctype: "multipart/form-data" });
+      const add = (name, value) => {
+        const field = document.createElement("input");
+        [field.name, field.value] = [name, value];
+        form.append(field);
+      };
+      add("title", "A page"); add("text", "Look: https://example.org/shared.");
+      if (files) {
+        const field = document.createElement("input");
+        Object.assign(field, { type: "file", name: "files" });
+        const chosen = new DataTransfer();
+        const letter = ["A letter.\\n\\nShared from a phone."];
+        chosen.items.add(new File(letter, "letter.txt", { type: "text/plain" }));
+        field.files = chosen.files;
+        form.append(field);
+      }
+      document.body.append(form);
+      form.submit();
+    }"""
+    page.evaluate(share, False)
+    expect(page.get_by_label("Address")).to_have_value("https://example.org/shared")
+    page.goto("/")
+    page.evaluate(share, True)
+    expect(page.locator("#said")).to_contain_text("1 file is ready")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_role("article")).to_contain_text("Shared from a phone.")
+    context.close()
+
+
+def test_a_transcript_moves_the_sound(browser: Browser, site: Site) -> None:
+    context = visit(browser, site)
+    page = context.new_page()
+    refused: list[str] = []
+    page.on("console", lambda message: refused.append(message.text) if "Policy" in message.text else None)
+    page.route("https://media.example.org/**", lambda route: route.fulfill(status=404))
+    page.goto(site.pages["podcast"])
+    expect(page.locator(".transcript b")).to_have_text(["Ada", "Ben"])
+    page.get_by_role("link", name="1:01").click()
+    assert page.locator("audio").evaluate("e => e.currentTime || e.defaultPlaybackRate") in (61, 1)
+    assert page.url.endswith(site.pages["podcast"]), "the link was taken by the player"
+    assert refused == []
     context.close()

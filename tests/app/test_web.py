@@ -237,7 +237,6 @@ def test_looking_changes_nothing(client: TestClient) -> None:
         ({"text": "(see https://example.org/a_(b))"}, "https://example.org/a_(b)"),
         ({"text": "no address", "title": "T https://example.org/t"}, "https://example.org/t"),
         ({"url": "example.org/a"}, "https://example.org/a"),
-        ({"text": "nothing at all"}, ""),
         ({}, ""),
     ],
 )
@@ -248,6 +247,12 @@ def test_the_form_finds_the_address_in_what_was_shared(
     assert page.xpath("//input[@id='url']/@value") == [found]
     focused = page.xpath("//*[@autofocus]")
     assert [element.tag for element in focused] == ["button" if found else "input"]
+
+
+def test_shared_words_without_an_address_become_a_note(client: TestClient) -> None:
+    page = tree(client.get("/add", params={"text": "nothing at all", "title": "A thought"}))
+    assert page.xpath("//textarea[@name='text']")[0].text == "nothing at all"
+    assert page.xpath("//input[@name='title']/@value") == ["A thought"]
 
 
 def test_adding_leads_to_a_page_that_becomes_the_article(client: TestClient) -> None:
@@ -396,7 +401,7 @@ def test_feeds_show_how_they_are(client: TestClient) -> None:
         feed_id = conn.execute(feeds.select()).one().id
     text = text_of(client.get("/feeds"))
     assert "Tides" in text
-    assert f"/?feed={feed_id}" in tree(client.get("/feeds")).xpath("//h2/a/@href")
+    assert f"/?feed={feed_id}" in tree(client.get("/feeds")).xpath("//h3/a/@href")
     assert "Nothing here yet" in text_of(client.get(f"/?feed={feed_id}"))
     visitor.put_article(client, title="The tide is high", feed_id=feed_id)
     visitor.put_article(client, "https://example.org/2", title="Something else")
@@ -430,7 +435,7 @@ def test_other_sessions_can_be_ended(client: TestClient) -> None:
     other = client.cookies["__Host-atlas"]
     client.cookies.clear()
     client.cookies.set("__Host-atlas", mine)
-    ends = tree(client.get("/settings")).xpath("//form[contains(@action, '/sessions/')]/@action")
+    ends = tree(client.get("/settings")).xpath("//li//form[contains(@action, '/sessions/')]/@action")
     assert ends == [f"/settings/sessions/{accounts.digest(other)}/revoke"], "not the present one"
     submit(client, ends[0])
     client.cookies.clear()
@@ -441,10 +446,18 @@ def test_other_sessions_can_be_ended(client: TestClient) -> None:
 def test_the_bookmarklet_opens_our_form(client: TestClient) -> None:
     link = tree(client.get("/settings")).xpath("//a[@data-bookmarklet]/@href")[0]
     assert link.startswith("javascript:")
-    assert f'"{visitor.HOST}/add?url="' in link
+    assert f'"{visitor.HOST}/add"' in link
 
 
 # Every page
+
+
+#: Pages that need no more than their address.
+LOOKED_AT = (
+    "/", "/?state=failed", "/?state=duplicate", "/search", "/feeds", "/settings", "/failed", "/imports",
+    "/add/note", "/add/files", "/add/text", "/add/paste", "/settings/appearance", "/settings/users",
+    "/settings/log", "/feeds/1", "/offline", "/exports",
+)  # fmt: skip
 
 
 def pages_of(client: TestClient) -> dict[str, Any]:
@@ -455,6 +468,9 @@ def pages_of(client: TestClient) -> dict[str, Any]:
     )
     visitor.put_article(client, "https://example.org/b", **fields)
     dead = visitor.put_failed(client, message=EVIL)
+    submit(client, f"/items/{article}/tags", tags=EVIL)
+    submit(client, f"/items/{article}/note", note=EVIL)
+    submit(client, f"/items/{article}/highlights", quote=EVIL, prefix=EVIL, note=EVIL)
     waiting = submit(client, "/add", url="https://example.org/new", title=EVIL).headers["location"]
     double = submit(client, "/add", url="https://example.org/b").headers["location"]
     submit(client, "/feeds", url="https://example.org/feed.xml")
@@ -464,13 +480,14 @@ def pages_of(client: TestClient) -> dict[str, Any]:
             feeds.update().values(title=EVIL, site_url="javascript:alert(1)", failures=1, error=error)
         )
     get = client.get
-    pages = {
-        path: get(path)
-        for path in ("/", "/?state=failed", "/?state=duplicate", "/search", "/feeds", "/settings")
-    }
+    pages = {path: get(path) for path in LOOKED_AT}
     pages["one feed"] = get("/?feed=1")
     pages["reader"] = get(f"/items/{article}")
     pages["dead"] = get(f"/items/{dead}")
+    pages["paste"] = get(f"/failed/{dead}/content")
+    pages["filtered"] = get(
+        "/", params={"tag": EVIL, "site": EVIL, "kind": EVIL, "folder": EVIL, "after": EVIL}
+    )
     pages["waiting"] = get(waiting)
     pages["double"] = get(double)
     pages["found"] = get("/search?q=lighthouse")
@@ -515,13 +532,14 @@ def test_every_page_is_made_for_everyone(client: TestClient) -> None:
         assert found.xpath("string(//title)").strip(), name
         ids = found.xpath("//@id")
         assert len(ids) == len(set(ids)), (name, ids)
-        for field in found.xpath("//input[not(@type='hidden')]"):
+        for field in found.xpath("//input[not(@type='hidden')] | //select | //textarea"):
             labelled = field.get("aria-label") or found.xpath(f"//label[@for='{field.get('id')}']")
+            labelled = labelled or field.xpath("parent::label")
             assert labelled, (name, field.get("name"))
         for button in found.xpath("//button | //a"):
             assert button.text_content().strip() or button.get("aria-label"), name
-        for target in found.xpath("//@aria-describedby | //@aria-labelledby"):
-            assert target in ids, (name, target)
+        for targets in found.xpath("//@aria-describedby | //@aria-labelledby"):
+            assert set(targets.split()) <= set(ids), (name, targets)
 
 
 def test_errors_are_pages_for_people_and_json_for_programs(client: TestClient) -> None:

@@ -46,6 +46,7 @@ from atlas.web import adding, library, login, oidc, public, reader
 from atlas.web import feeds as feed_pages
 from atlas.web import search as search_page
 from atlas.web import settings as settings_pages
+from atlas.web.pages import ROUTERS
 from atlas.web.render import Pages
 from atlas.web.static import Static
 
@@ -110,6 +111,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     app.include_router(exports.router)
     app.include_router(wallabag.router)
     app.include_router(annotations.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.add_api_route(
         "/api/openapi.json", _openapi, responses=documented(401), tags=["system"], summary="This description."
     )

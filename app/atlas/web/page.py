@@ -49,6 +49,7 @@ def page(
         here=here,
         status=status,
         user=who.name,
+        role=who.role,
         look=liked,
         path=path,
         **context,
@@ -69,6 +70,11 @@ def number(request: Request, name: str) -> int | None:
     """Return a number from the query; None when there is none, or none that could be an id."""
     text = request.query_params.get(name, "")
     return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+
+
+def numbers(text: str) -> list[int]:
+    """Return the numbers in a field of a form that holds several."""
+    return [int(one) for one in text.split()[:500] if re.fullmatch("[0-9]{1,18}", one)]
 
 
 def found(row: dict[str, Any] | None) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Pages:
             plain_url=plain_url,
             progress=words.progress,
             reading_time=words.reading_time,
+            reason_words=words.reason_words,
             size=words.size,
             soon=words.soon,
             sources=words.SOURCES,

@@ -1,22 +1,40 @@
-"""The settings a person has: ways in, tokens, sessions, and how pages look."""
+"""The settings a person has: ways in, tokens, sessions, password, and how pages look."""
 
-import json
+import datetime as dt
 import re
+from collections.abc import Mapping
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from atlas import __version__, accounts
+from atlas.api.accounts import change_own_password, log_out_everywhere
 from atlas.api.auth import principal
 from atlas.api.errors import Problem
 from atlas.api.state import state
 from atlas.database.engine import read
+from atlas.web.adding import bookmarklets
 from atlas.web.forms import Form
 from atlas.web.look import chosen
 from atlas.web.page import back, page, see
 
 router = APIRouter(include_in_schema=False)
+
+#: What a token may do, as the form offers it; the first is what most programs need.
+SCOPES: Mapping[str, str] = {
+    "read write": "Read and add",
+    "read": "Only read",
+    "write": "Only add",
+    "read write admin": "Everything, accounts too",
+}
+#: After how many days a token ends.
+LIFETIMES: Mapping[str, str] = {
+    "": "Never",
+    "30": "After 30 days",
+    "90": "After 90 days",
+    "365": "After a year",
+}
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -31,9 +49,19 @@ def settings(request: Request) -> Response:
 def create_token(request: Request, form: Form) -> Response:
     """Make a token and show it, this once."""
     name = form.get("name", "").strip()[:100] or "unnamed"
+    scopes = form.get("scopes", "")
+    days = form.get("days", "")
     parts, who = state(request), principal(request)
+    now = parts.clock()
     with parts.engine.begin() as conn:
-        plain = accounts.create_token(conn, who.user, name, parts.clock())
+        plain = accounts.create_token(
+            conn,
+            who.user,
+            name,
+            now,
+            scopes=(scopes if scopes in SCOPES else next(iter(SCOPES))).split(),
+            expires_at=now + dt.timedelta(days=int(days)) if days and days in LIFETIMES else None,
+        )
     return _settings(request, new_token=plain, new_token_name=name)
 
 
@@ -58,6 +86,26 @@ def end_session(request: Request, key: str, form: Form) -> Response:  # noqa: AR
     return see("/settings#sessions")
 
 
+@router.post("/settings/sessions/revoke")
+def end_other_sessions(request: Request, form: Form) -> Response:  # noqa: ARG001
+    """Log out everywhere but here."""
+    log_out_everywhere(request, keep_current=True)
+    return see("/settings#sessions")
+
+
+@router.post("/settings/password")
+def change_password(request: Request, form: Form) -> Response:
+    """Change one's own password; all other browsers are logged out."""
+    if form.get("new", "") != form.get("again", ""):
+        return _settings(request, trouble="The two new passwords differ.", status=422)
+    answer = see("/settings#sessions")
+    try:
+        change_own_password(request, form.get("old", ""), form.get("new", ""), answer)
+    except Problem as error:
+        return _settings(request, trouble=error.message, status=error.status)
+    return answer
+
+
 @router.get("/settings/appearance")
 def appearance(request: Request) -> Response:
     """Show how pages can look."""
@@ -72,7 +120,20 @@ def change_appearance(request: Request, form: Form) -> Response:
     return back(form, "/settings/appearance")
 
 
-def _settings(request: Request, *, new_token: str = "", new_token_name: str = "") -> Response:
+@router.get("/exports")
+def exports(request: Request) -> Response:
+    """Show the ways out."""
+    return page(request, "exports.html", here="settings")
+
+
+def _settings(
+    request: Request,
+    *,
+    new_token: str = "",
+    new_token_name: str = "",
+    trouble: str = "",
+    status: int = 200,
+) -> Response:
     parts, who = state(request), principal(request)
     with read(parts.engine) as conn:
         tokens = accounts.list_tokens(conn, who.reach)
@@ -81,21 +142,16 @@ def _settings(request: Request, *, new_token: str = "", new_token_name: str = ""
         request,
         "settings.html",
         here="settings",
+        status=status,
         version=__version__,
         public_url=parts.settings.public_url,
-        bookmarklet=_bookmarklet(parts.settings.public_url),
+        bookmarklets=bookmarklets(parts.settings.public_url),
         tokens=tokens,
+        scopes=SCOPES,
+        lifetimes=LIFETIMES,
         sessions=sessions,
         current=accounts.digest(who.secret),
         new_token=new_token,
         new_token_name=new_token_name,
-    )
-
-
-def _bookmarklet(public_url: str) -> str:
-    """Return a link that opens our form with the page it is clicked on; saving is one more Enter."""
-    target = json.dumps(f"{public_url}/add?url=")
-    return (
-        f"javascript:(()=>{{const e=encodeURIComponent;open({target}+e(location.href)"
-        "+'&title='+e(document.title),'_blank','width=560,height=520')})()"
+        trouble=trouble,
     )

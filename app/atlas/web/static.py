@@ -1,5 +1,6 @@
 """Static files: read once at start, addressed by their content, so that browsers may keep them for ever."""
 
+import gzip
 import hashlib
 from importlib.resources import files
 
@@ -20,12 +21,15 @@ class Static:
     def __init__(self) -> None:
         self._urls: dict[str, str] = {}
         self._bodies: dict[str, tuple[bytes, str]] = {}
+        self._packed: dict[str, bytes] = {}
         for file in sorted(files("atlas.web").joinpath("static").iterdir(), key=lambda file: file.name):
             stem, _, ending = file.name.rpartition(".")
             body = file.read_bytes()
             name = f"{stem}.{hashlib.sha256(body).hexdigest()[:10]}.{ending}"
             self._urls[file.name] = f"/static/{name}"
             self._bodies[name] = (body, _TYPES[f".{ending}"])
+            if ending != "png":
+                self._packed[name] = gzip.compress(body, mtime=0)
 
     def url(self, name: str) -> str:
         """Return the address of a file; raises KeyError when there is none by that name."""
@@ -46,4 +50,11 @@ class Static:
         if found is None:
             raise Problem(404, "not_found", "There is no such file.")
         body, kind = found
-        return Response(body, media_type=kind, headers={"Cache-Control": FOR_EVER})
+        headers = {"Cache-Control": FOR_EVER}
+        packed = self._packed.get(request.path_params["name"])
+        if packed is not None:
+            headers["Vary"] = "Accept-Encoding"
+            # Only of these: compressed pages would tell who listens how much of what they hold is alike.
+            if "gzip" in request.headers.get("accept-encoding", ""):
+                return Response(packed, media_type=kind, headers=headers | {"Content-Encoding": "gzip"})
+        return Response(body, media_type=kind, headers=headers)

@@ -115,6 +115,11 @@ def stage_words(stage: int) -> str:
     return known or Stage(stage).name.replace("_", " ").capitalize()
 
 
+def reason_words(code: str) -> str:
+    """Say what a code of an error means, for a list of reasons: "login_wall" is "Login wall"."""
+    return f"HTTP {code[5:]}" if code.startswith("http_") else code.replace("_", " ").capitalize()
+
+
 def progress(stage: int) -> list[tuple[str, str]]:
     """Return each of STEPS with "done", "now" or ""; an item that waits to be tried again is fetched next."""
     reached = stage if stage <= Stage.DUPLICATE else Stage.CONTENT_QUEUED

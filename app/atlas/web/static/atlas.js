@@ -41,9 +41,20 @@ document.addEventListener("submit", async (event) => {
   say(SAID[what][Number(on)]);
 });
 
+// Of a row of links wider than the screen, the present one is seen.
+for (const link of document.querySelectorAll(".chips [aria-current]")) {
+  const row = link.parentElement;
+  row.scrollLeft = link.offsetLeft - (row.clientWidth - link.offsetWidth) / 2 - row.offsetLeft;
+}
+
+// Filters that say nothing are left out of the address.
+document.querySelector(".filters form")?.addEventListener("submit", (event) => {
+  for (const field of event.target.elements) field.disabled = field.name !== "" && field.value === "";
+});
+
 // Keys; whoever does not want them turns them off (then the list of keys is not in the page).
 const keys = document.getElementById("keys");
-const links = () => [...document.querySelectorAll(".row h2 a")];
+const links = () => [...document.querySelectorAll(".row :is(h2, h3) a")];
 const here = () => document.activeElement?.closest(".row") ?? (document.querySelector(".reader") && document);
 const step = (by) => {
   const list = links();
@@ -51,7 +62,7 @@ const step = (by) => {
     document.querySelector(by > 0 ? "a[rel=next]" : "a[rel=prev]")?.click();
     return;
   }
-  const at = list.indexOf(document.activeElement?.closest(".row")?.querySelector("h2 a")) + by;
+  const at = list.indexOf(document.activeElement?.closest(".row")?.querySelector(":is(h2, h3) a")) + by;
   list[Math.max(0, Math.min(at, list.length - 1))].focus();
 };
 const press = (what) => here()?.querySelector(`[data-toggle=${what}]`)?.click();
@@ -63,7 +74,7 @@ const KEYS = {
   },
   j: () => step(1),
   k: () => step(-1),
-  o: () => here()?.querySelector("h2 a")?.click(),
+  o: () => here()?.querySelector(":is(h2, h3) a")?.click(),
   m: () => press("read"),
   s: () => press("star"),
   v: () => document.querySelector("[data-original]")?.click(),

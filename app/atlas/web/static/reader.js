@@ -34,6 +34,11 @@ if (prose) {
   addEventListener("pagehide", keep);
 }
 
+// What is wider than the page can be moved by keys too.
+for (const wide of document.querySelectorAll(".prose :is(table, pre)")) {
+  if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
+}
+
 // Choices of letters and colours show at once; they are kept by the form.
 document.querySelector("[data-look]")?.addEventListener("change", async (event) => {
   const { name, value, form } = event.target;
