@@ -16,6 +16,7 @@ from atlas.accounts.users import User
 from atlas.database.dialect import is_sqlite
 from atlas.database.engine import read
 from atlas.database.tables import login_failures, users
+from atlas.telemetry import tally
 
 #: Failures are counted for this long.
 WINDOW = dt.timedelta(minutes=15)
@@ -90,12 +91,14 @@ def check_password(
         attempt = _reserve_attempt(conn, per_name, per_address, now)
         user = conn.execute(sa.select(users).where(users.c.name == name)).one_or_none()
     if not passwords.verify(user.password_hash if user else None, password):
+        tally.count("logins", "failed")
         known = user.name if user else None  # an unknown name may be a password in the wrong field
         log.warning("login failed", user=known, address=address)
         with engine.begin() as conn:
             audit(conn, "anonymous", "login.failed", {"user": known, "address": address}, now)
         return None
     assert user is not None  # noqa: S101 - nobody's password is never right
+    tally.count("logins", "ok")
     with engine.begin() as conn:
         _forget_failures(conn, per_name, attempt)
         if passwords.is_outdated(user.password_hash):
@@ -151,6 +154,7 @@ def _reserve_attempt(conn: Connection, per_name: str, per_address: str, now: dt.
         query = sa.select(login_failures.c.at).where(login_failures.c.key == key)
         times = list(conn.execute(query.order_by(login_failures.c.at.desc()).limit(limit)).scalars())
         if len(times) == limit:
+            tally.count("logins", "throttled")
             raise TooManyAttempts(max(1, math.ceil((times[-1] - since).total_seconds())))
     rows = [{"key": per_name, "at": now}, {"key": per_address, "at": now}]
     return list(conn.execute(login_failures.insert().returning(login_failures.c.id), rows).scalars())

@@ -10,6 +10,7 @@ from atlas.api.errors import documented
 from atlas.api.state import state
 from atlas.database.engine import read
 from atlas.search import search as find
+from atlas.telemetry import tally
 
 router = APIRouter(prefix="/api/search", tags=["search"])
 
@@ -53,6 +54,7 @@ def search(
     """Find items by words in title, text, address, tags and notes. Operators alone list, newest first."""
     with read(state(request).engine) as conn:
         total, hits = find(conn, q, limit=limit, offset=offset)
+    tally.count("searches", "found" if total else "nothing")
     return {
         "total": total,
         "items": [

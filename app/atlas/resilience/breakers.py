@@ -25,6 +25,7 @@ from sqlalchemy.engine import Connection, Engine
 from atlas.database.dialect import insert
 from atlas.database.engine import read
 from atlas.database.tables import breakers
+from atlas.telemetry import tally
 
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"
 
@@ -107,6 +108,7 @@ def allow(engine: Engine, name: str, *, now: dt.datetime) -> Grant:
     if found is None or found.state == CLOSED:
         return Grant(name, failures=found.failures if found else 0)
     if now < _retry_at(found, now, limits):
+        _tell(name, "blocked")
         raise _still_open(found, now, limits)
     with engine.begin() as conn:
         probe = secrets.token_hex(8)
@@ -123,11 +125,13 @@ def allow(engine: Engine, name: str, *, now: dt.datetime) -> Grant:
         other = _find(conn, name)
     if other is None or other.state == CLOSED:
         return Grant(name)
+    _tell(name, "blocked")
     raise _still_open(other, now, limits)
 
 
 def success(engine: Engine, grant: Grant) -> None:
     """Tell that the call succeeded: the breaker is closed, and earlier failures are forgotten."""
+    _tell(grant.name, "ok")
     if grant.probe is None and not grant.failures:  # nearly always
         return
     mine = breakers.delete().where(breakers.c.name == grant.name)
@@ -143,6 +147,7 @@ def failure(
 
     `until` opens it at once: the other side said so itself.
     """
+    _tell(grant.name, "failed")
     with engine.begin() as conn:
         return _count(conn, grant, reason[:300], now, until)
 
@@ -168,6 +173,13 @@ def not_closed(conn: Connection) -> list[dict[str, Any]]:
 def forget(conn: Connection, *, now: dt.datetime) -> None:
     """Remove what says nothing any more: rows that nothing happened to for two days."""
     conn.execute(breakers.delete().where(breakers.c.updated_at < now - dt.timedelta(days=2)))
+
+
+def _tell(name: str, outcome: str) -> None:
+    """Count what came of asking a provider; hosts have no names in metrics."""
+    kind, _, provider = name.partition(":")
+    if kind == "provider":
+        tally.count("provider_requests", provider, outcome)
 
 
 def _find(conn: Connection, name: str) -> sa.Row[Any] | None:

@@ -85,8 +85,8 @@ _ENTRIES = (
     Entry(
         "atlas_provider_requests",
         "counter",
-        "What providers (archive, search, LLM, mail, transcripts) were asked for, by outcome (ok, nothing, "
-        "failed, blocked).",
+        "Questions to providers (such as llm, imap, youtube), by outcome (ok, failed, or blocked: not asked, "
+        "as the breaker is open).",
         ("provider", "outcome"),
         counted="provider_requests",
     ),
@@ -107,7 +107,7 @@ _ENTRIES = (
     Entry(
         "atlas_logins",
         "counter",
-        "Logins by outcome (ok, failed, throttled).",
+        "Passwords that were checked, by outcome (ok, failed, throttled).",
         ("outcome",),
         counted="logins",
     ),

@@ -10,6 +10,7 @@ from atlas.api.state import state
 from atlas.database.engine import read
 from atlas.search import RANKED
 from atlas.search import search as find
+from atlas.telemetry import tally
 from atlas.web.page import number, page
 
 router = APIRouter(include_in_schema=False)
@@ -35,6 +36,8 @@ def search(request: Request) -> Response:
     start = min(number(request, "from") or 0, 100_000)
     with read(state(request).engine) as conn:
         total, hits = find(conn, q, limit=SEARCH_LIMIT, offset=start) if q else (0, [])
+    if q:
+        tally.count("searches", "found" if total else "nothing")
     return page(
         request,
         "search.html",
