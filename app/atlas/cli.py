@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _service(verbs, "poll", "feeds:poll", "ask the feeds that are due, once")
     _verb(verbs, "migrate", "system:migrate", "bring the database up to date and make the owner's account")
     check = _verb(verbs, "check-config", "system:check_config", "say what is wrong with the settings")
-    check.add_argument("--connect", action="store_true", help="also try database and mail server")
+    check.add_argument("--connect", action="store_true", help="also try database, mail and model")
 
     _verb(verbs, "error", "errors:explain", "explain an error by the id that was shown").add_argument(
         "id", metavar="ID", help="of an error, or of a request (X-Request-ID)"

@@ -4,6 +4,8 @@ import re
 import string
 import threading
 from contextlib import suppress
+from email.headerregistry import Address
+from email.message import EmailMessage
 from html import escape
 from html.parser import HTMLParser
 from ipaddress import ip_network
@@ -31,6 +33,7 @@ from atlas.net.errors import FetchError
 from atlas.net.guard import GuardedBackend, look_up
 from atlas.patience import Patience
 from atlas.scheduler import poll_due
+from atlas.sources import mailbox
 from atlas.sources.subscriptions import subscribe
 from atlas.stages.context import Context
 from atlas.stages.pool import ReaderPool
@@ -399,6 +402,31 @@ def test_feeds_that_bring_scripts_are_shown_without_them(person, settings, engin
         check_page(person, item_id)
     for path in ("/", "/feeds", "/?state=waiting"):
         check_whole(person.get(path, headers={"Accept": "text/html"}).text)
+
+
+@pytest.mark.slow
+def test_mails_that_bring_scripts_are_shown_without_them(person, settings, engine):
+    ctx = Context(settings, engine, None, None, utc_now, Patience(threading.Event()))
+    vectors = test_sanitise.XSS
+    for start in range(0, len(vectors), 8):
+        mail = EmailMessage()
+        mail["Subject"], mail["From"] = f"{ATTACK} {start}", Address(ATTACK, "news", "example.org")
+        mail["Message-ID"] = f"<{start}@example.org>"
+        mail.set_content("Plain words.")
+        body = "".join(f"<p>{WORDS * 3}</p><div>{one}</div>" for one in vectors[start : start + 8])
+        body = "".join(one for one in body if one.isprintable())
+        mail.add_alternative(f"<html><body><h1>{start}</h1>{body}<p>{WORDS * 9}</p></body></html>", "html")
+        mailbox.keep(ctx, mail.as_bytes())
+    with ReaderPool(1, 20, 1024) as reader:
+        Worker(settings, engine, Fetcher(settings), reader, limits=Limits(once=True)).run()
+    with read(engine) as conn:
+        rows = conn.execute(sa.select(items_table.c.id, items_table.c.stage)).all()
+    assert len(rows) == len(range(0, len(vectors), 8))
+    assert sum(row.stage == Stage.COMPLETE for row in rows) > len(rows) / 2
+    for row in rows:
+        if row.stage == Stage.COMPLETE:
+            check_kept(engine, row.id)
+        check_page(person, row.id)
 
 
 @pytest.mark.slow

@@ -390,6 +390,13 @@ def test_connections_are_tried_without_showing_secrets(atlas, mailing, mailbox, 
     assert done.status == 1
     assert "FAILED  mail server: 535" in done.out
     assert "very-wrong" not in done.out + done.err
+    monkeypatch.setenv("ATLAS_IMAP_HOST", "127.0.0.1")
+    monkeypatch.setenv("ATLAS_IMAP_PORT", "1")
+    monkeypatch.setenv("ATLAS_LLM_URL", "http://127.0.0.1:1/v1")
+    monkeypatch.setenv("ATLAS_LLM_MODEL", "small")
+    out = atlas("check-config", "--connect").out
+    assert "FAILED  mailbox: " in out
+    assert "FAILED  language model: " in out
     assert atlas("check-config").status == 0
 
 

@@ -4,9 +4,11 @@ import io
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from atlas import items
 from atlas.database.engine import make_engine
 from atlas.database.tables import breakers, counters, feeds, imports, workers
 from atlas.items import ItemError
+from atlas.resilience import breakers as breakers_of
 from atlas.stages.table import Stage
 from atlas.telemetry import logs, metrics, tally
 from atlas.telemetry.catalogue import CATALOGUE, COUNTED
@@ -327,6 +330,28 @@ def test_the_catalogue_is_what_is_served(engine: Engine, clock) -> None:
     assert found["atlas_import_records", ("progress", "read")] == 3
     assert found["atlas_imports", ("state", "running")] == 1
     assert found["atlas_database_bytes",] > 100_000
+
+
+def test_everything_that_can_be_counted_is_counted_somewhere() -> None:
+    """A counter that nothing counts would say "never" of what happens every day."""
+    files = [path for path in (APP / "atlas").rglob("*.py") if path.name not in ("catalogue.py", "tally.py")]
+    code = "".join(path.read_text() for path in files)
+    assert [name for name in COUNTED if not re.search(rf'\bcount\(\s*"{name}"', code)] == []
+
+
+def test_a_provider_is_counted_by_its_breaker(engine: Engine, clock) -> None:
+    for name in ("provider:llm", "host:secret.example"):
+        for _ in range(20):
+            with suppress(OSError, breakers_of.BreakerOpen), breakers_of.guard(engine, name, clock):
+                raise OSError("no")
+    with breakers_of.guard(engine, "provider:imap", clock):
+        pass
+    counted = tally.PROCESS.drain()
+    by_label = {label: count for (name, label), count in counted.items() if name == "count:provider_requests"}
+    assert by_label["imap:ok"] == 1
+    assert by_label["llm:failed"] + by_label["llm:blocked"] == 20
+    assert by_label["llm:blocked"] > 0
+    assert "secret" not in repr(counted)
 
 
 def labels_of(family) -> set[str]:

@@ -19,6 +19,8 @@ BENCHES = {
     "imports": "taking in 100,000 bookmarks, and the same file once more",
     "search": "searching and listing among 100,000",
     "serving": "the API and the pages under load",
+    "miniflux": "feeds of many entries, beside miniflux",
+    "start": "from the start to ready",
     "memory": "memory after the saved pages went through",
 }
 
