@@ -4,8 +4,9 @@
 
 All ask the same server on this machine, each feed at an address of its own (127.1.x.y); both have PostgreSQL
 as it is on a machine, waiting for the disk. Atlas is timed from the start of `atlas poll`, miniflux from the
-request that starts its refresh, each until all entries stand in its database. miniflux comes from Debian's
-package (newer suites have it), unpacked below .cache/ and never installed.
+request that starts its refresh, each until all entries stand in its database. What the processors did for it,
+the database server's part included, is told as well: that does not depend on who else is on the machine.
+miniflux comes from Debian's package (newer suites have it), unpacked below .cache/ and never installed.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -29,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "app"), str(ROOT / "tests" / "app")]
 
 from private_postgres import Postgres, find_binaries  # noqa: E402
-from processes import Atlas, free_port, new_atlas, running, wait_for_url  # noqa: E402
+from processes import Atlas, cpu_seconds, free_port, new_atlas, running, wait_for_url  # noqa: E402
 
 from atlas.database.engine import make_engine  # noqa: E402
 from atlas.settings import Settings  # noqa: E402
@@ -38,6 +40,7 @@ CACHE = ROOT / ".cache" / "miniflux"
 #: The suite of Debian that has the package.
 SUITE = "trixie"
 LONGEST_SECONDS = 300
+MINIFLUX = "miniflux, PostgreSQL, in"
 SENTENCE = "The lighthouse keeper wrote down what the sea brought, and the sea took it back by night. "
 ITEM = """<item><title>Entry {entry} of feed {feed}</title><link>https://site{feed}.example/{entry}</link>
 <guid isPermaLink="false">{feed}-{entry}</guid>
@@ -121,8 +124,27 @@ def opml(urls: list[str]) -> str:
     return f'<?xml version="1.0"?><opml version="2.0"><head/><body>{outlines}</body></opml>'
 
 
-def time_atlas(urls: list[str], entries: int, database_url: str) -> dict[str, float]:
-    """Return the seconds until all entries are in, and until all can be read and found."""
+@dataclass(frozen=True)
+class Took:
+    """Seconds until all entries were in, and of the processors' time."""
+
+    seconds: float
+    processor: float
+
+
+def postgres_cpu(server: Postgres | None) -> float:
+    """Return what the database server has used of the processors so far."""
+    if server is None:
+        return 0.0
+    return cpu_seconds(int((server.directory / "data" / "postmaster.pid").read_text().split()[0]))
+
+
+def time_atlas(urls: list[str], entries: int, server: Postgres | None) -> dict[str, Took]:
+    """Return what it took until all entries were in, and until all could be read and found."""
+    database_url = ""
+    if server is not None:
+        server.execute("CREATE DATABASE atlas")
+        database_url = server.url("atlas")
     with tempfile.TemporaryDirectory(prefix="atlas-bench-") as directory:
         data = Path(directory) / "data"
         queue = len(urls) * entries * 2
@@ -130,20 +152,26 @@ def time_atlas(urls: list[str], entries: int, database_url: str) -> dict[str, fl
         follow(atlas, urls)
         engine = make_engine(Settings(_env_file=None, data_dir=data, database_url=database_url))
         items = counter(engine, "SELECT count(*) FROM items")
-        started = time.perf_counter()
+        started, before = time.perf_counter(), postgres_cpu(server)
         poll = atlas.start("poll", log=Path(directory) / "poll.log")
         with running(poll):
             wait_for(items, len(urls) * entries)
-            came = time.perf_counter() - started
-            poll.wait(LONGEST_SECONDS)
+            seconds = time.perf_counter() - started
+            _, _, used = os.wait4(poll.pid, 0)
+            poll.returncode = 0
+        came = Took(seconds, used.ru_utime + used.ru_stime + postgres_cpu(server) - before)
         ready = counter(engine, "SELECT count(*) FROM items WHERE stage = 590")
-        read_from = time.perf_counter()
+        if ready() == len(urls) * entries:
+            engine.dispose()
+            return {"in and readable": came}
+        started, before = time.perf_counter(), postgres_cpu(server)
         worker = atlas.start("work", log=Path(directory) / "worker.log")
         with running(worker):
             wait_for(ready, len(urls) * entries)
-            readable = came + time.perf_counter() - read_from
+            seconds = time.perf_counter() - started
+            processor = cpu_seconds(worker.pid) + postgres_cpu(server) - before
         engine.dispose()
-    return {"in": came, "readable": readable}
+    return {"in": came, "readable": Took(came.seconds + seconds, came.processor + processor)}
 
 
 def _cores() -> dict[str, int]:
@@ -172,8 +200,8 @@ with make_engine(load_settings()).begin() as conn:
     )
 
 
-def time_miniflux(program: Path, urls: list[str], entries: int, server: Postgres) -> float:
-    """Return the seconds from the request to refresh until all entries are in."""
+def time_miniflux(program: Path, urls: list[str], entries: int, server: Postgres) -> Took:
+    """Return what it took from the request to refresh until all entries were in."""
     server.execute("CREATE DATABASE miniflux")
     port = free_port()
     environment = {
@@ -200,17 +228,26 @@ def time_miniflux(program: Path, urls: list[str], entries: int, server: Postgres
 
     engine = sa.create_engine(server.url("miniflux"))
     try:
-        with running(subprocess.Popen([program], env=environment)):
+        process = subprocess.Popen([program], env=environment)
+        with running(process):
             wait_for_url(f"http://127.0.0.1:{port}/healthcheck")
             ask("POST", "/v1/import", opml(urls))
             wait_for(counter(engine, "SELECT count(*) FROM feeds"), len(urls))
-            started = time.perf_counter()
+            count = counter(engine, "SELECT count(*) FROM entries")
+            started, before = time.perf_counter(), cpu_seconds(process.pid) + postgres_cpu(server)
             ask("PUT", "/v1/feeds/refresh")
-            wait_for(counter(engine, "SELECT count(*) FROM entries"), len(urls) * entries)
-            return time.perf_counter() - started
+            wait_for(count, len(urls) * entries)
+            seconds = time.perf_counter() - started
+            return Took(seconds, cpu_seconds(process.pid) + postgres_cpu(server) - before)
     finally:
         engine.dispose()
         server.drop("miniflux")
+
+
+def _rates(took: list[Took], total: int) -> tuple[float, float]:
+    """Return the median entries a second, by the clock and of a processor's time."""
+    by_clock = statistics.median(one.seconds for one in took)
+    return total / by_clock, total / statistics.median(one.processor for one in took)
 
 
 def find_miniflux() -> Path | None:
@@ -270,28 +307,28 @@ def main() -> None:
         return
     binaries, program = find_binaries(), find_miniflux()
     total = options.feeds * options.entries
-    rates: dict[str, list[float]] = {}
-
-    def note(name: str, seconds: float) -> None:
-        rates.setdefault(name, []).append(total / seconds)
+    found: dict[str, list[Took]] = {}
 
     with feed_server(options.feeds, options.entries) as urls:
         for _ in range(options.rounds):
-            for name, seconds in time_atlas(urls, options.entries, "").items():
-                note(f"Atlas, SQLite, {name}", seconds)
+            for name, took in time_atlas(urls, options.entries, None).items():
+                found.setdefault(f"Atlas, SQLite, {name}", []).append(took)
             if binaries is None:
                 continue
             with Postgres(binaries, durable=True) as server:
-                server.execute("CREATE DATABASE atlas")
-                for name, seconds in time_atlas(urls, options.entries, server.url("atlas")).items():
-                    note(f"Atlas, PostgreSQL, {name}", seconds)
+                for name, took in time_atlas(urls, options.entries, server).items():
+                    found.setdefault(f"Atlas, PostgreSQL, {name}", []).append(took)
                 if program is not None:
-                    note("miniflux, PostgreSQL, in", time_miniflux(program, urls, options.entries, server))
-    other = statistics.median(rates.get("miniflux, PostgreSQL, in", [0.0]))
-    for name, found in rates.items():
-        rate = statistics.median(found)
-        beside = f"{rate / other:6.1f} times miniflux" if other and not name.startswith("miniflux") else ""
-        print(f"{name:32}{rate:9.0f} entries/s  {beside}")
+                    took = time_miniflux(program, urls, options.entries, server)
+                    found.setdefault(MINIFLUX, []).append(took)
+    other = _rates(found[MINIFLUX], total) if MINIFLUX in found else None
+    print(f"{'entries a second':36}{'by the clock':>14}{'':10}{'of a processor':>16}")
+    for name, took in found.items():
+        line = f"{name:36}"
+        for rate, width, theirs in zip(_rates(took, total), (14, 16), other or (0, 0), strict=True):
+            beside = f"({rate / theirs:.1f} x)" if theirs and name != MINIFLUX else ""
+            line += f"{rate:{width}.0f} {beside:9}"
+        print(line)
     if program is None or binaries is None:
         print("miniflux is not here to compare with: it takes PostgreSQL and Debian's package of it.")
 
