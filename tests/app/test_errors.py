@@ -189,6 +189,14 @@ def test_a_chore_that_breaks_is_kept(settings, engine, clock):
     assert [row["place"] for row in kept(engine)] == ["the chore sweep"]
 
 
+def test_every_reason_a_page_is_refused_for_has_words_of_its_own():
+    from typing import get_args
+
+    from atlas.stages.page import Reason
+
+    assert set(get_args(Reason)) <= set(advice._ADVICE)
+
+
 @pytest.mark.parametrize(
     ("code", "part"),
     [

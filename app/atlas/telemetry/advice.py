@@ -28,7 +28,7 @@ _ADVICE: Mapping[str, Advice] = MappingProxyType(
         ),
         "rate_limited": Advice("The site asked us to slow down", _LATER),
         "bad_response": Advice("The site's answer made no sense", _LATER),
-        "too_large": Advice("The page is too large", "Raise ATLAS_FETCH_MAX_BYTES, then retry."),
+        "body_too_large": Advice("The page is too large", "Raise ATLAS_FETCH_MAX_BYTES, then retry."),
         "decompression_bomb": Advice(
             "The answer unpacks to far too much", "Ignore it: the site is broken or hostile."
         ),
@@ -70,8 +70,12 @@ _ADVICE: Mapping[str, Advice] = MappingProxyType(
             "Atlas began with it again and again and never finished",
             "The worker is killed over it, perhaps for want of memory: see its log, then retry.",
         ),
-        "host_unavailable": Advice("The site has been failing for a while", _LATER),
-        "circuit_open": Advice("The site has been failing for a while", _LATER),
+        "damaged": Advice("The file is damaged", "Upload it once more, or ignore the item."),
+        "protected": Advice("The file wants a password", "Remove its password, then upload it again."),
+        "only_pictures": Advice(
+            "The file has pictures of text, and no text",
+            "Run it through text recognition, then upload it again.",
+        ),
     }
 )
 
