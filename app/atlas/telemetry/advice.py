@@ -70,12 +70,6 @@ _ADVICE: Mapping[str, Advice] = MappingProxyType(
             "Atlas began with it again and again and never finished",
             "The worker is killed over it, perhaps for want of memory: see its log, then retry.",
         ),
-        "damaged": Advice("The file is damaged", "Upload it once more, or ignore the item."),
-        "protected": Advice("The file wants a password", "Remove its password, then upload it again."),
-        "only_pictures": Advice(
-            "The file has pictures of text, and no text",
-            "Run it through text recognition, then upload it again.",
-        ),
     }
 )
 
