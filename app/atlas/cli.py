@@ -120,6 +120,13 @@ def _add_care(verbs: Any) -> None:  # noqa: ANN401
 
 
 def _add_feeds(verbs: Any) -> None:  # noqa: ANN401
+    cookies = _group(verbs, "cookies", "keep cookies that open sites for their subscriber")
+    keep = _verb(cookies, "set", "cookies:keep", "keep a site's cookies, read from standard input")
+    keep.add_argument("host", metavar="HOST", help="example.org; hosts below it are covered")
+    _verb(cookies, "list", "cookies:list_sites", "list the sites that have cookies")
+    forget = _verb(cookies, "remove", "cookies:remove", "forget a site's cookies")
+    forget.add_argument("host", metavar="HOST", help="as `atlas cookies list` shows it")
+
     dead = _group(verbs, "dead", "show what failed and decide what becomes of it")
     failed = _verb(dead, "list", "dead:list_dead", "list what failed, and why")
     failed.add_argument("--code", metavar="CODE", help="only this reason, such as http_404")

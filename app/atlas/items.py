@@ -541,8 +541,9 @@ def lease(
             found = conn.execute(_DUE if is_sqlite(conn) else _DUE_LOCKED, {"now": now}).one_or_none()
             if found is None:
                 return None
-            fetches = found.stage in FETCHING
-            if fetches and not _reserve_host(conn, found.host, now, host_delay_seconds):
+            delay = host_delay_seconds if found.delay_seconds is None else found.delay_seconds
+            delay = max(delay, host_delay_seconds)
+            if found.stage in FETCHING and not _reserve_host(conn, found.host, now, delay):
                 continue  # another worker took the host since the query ran; the next one sees that
             return _take(conn, found, f"{worker}/{secrets.token_hex(8)}", now, lease_seconds)
 
@@ -555,8 +556,9 @@ _LEASED: tuple[sa.Column[Any], ...] = (
 
 _NOW = sa.bindparam("now", type_=UtcDateTime)
 _RESTING = sa.exists().where(hosts.c.host == items.c.host, hosts.c.next_at > _NOW)
-_DUE = (
-    sa.select(*_LEASED)
+_DELAY = sa.select(hosts.c.delay_seconds).where(hosts.c.host == items.c.host).scalar_subquery()
+_DUE: sa.Select[Any] = (
+    sa.select(*_LEASED, _DELAY.label("delay_seconds"))
     .where(items.c.due_at <= _NOW, sa.or_(items.c.stage.not_in(FETCHING), ~_RESTING))
     .order_by(items.c.lane, items.c.due_at, items.c.id)
     .limit(1)
@@ -585,6 +587,7 @@ def _take(conn: Connection, found: sa.Row[Any], token: str, now: dt.datetime, se
     change = {"lease": token, "due_at": now + dt.timedelta(seconds=seconds), "attempts": attempts}
     conn.execute(_TAKE, {"item": found.id, **change})
     row = {**found._mapping, "attempts": attempts, "lease": token}
+    row.pop("delay_seconds")
     row.update(stage=Stage(found.stage), lane=Lane(found.lane))
     return Leased(**row)
 
@@ -664,6 +667,14 @@ def retry_later(
         "updated_at": now,
     }
     return _write(conn, leased, values, [Step(stage, error.message)], now)
+
+
+def put_off(conn: Connection, leased: Leased, *, now: dt.datetime, at: dt.datetime) -> bool:
+    """Give the item back as it is, not to be taken before `at`: its host is left alone for now.
+
+    Returns False, and has written nothing, when the lease was lost.
+    """
+    return _write(conn, leased, {"lease": None, "due_at": at, "attempts": leased.attempts}, [], now)
 
 
 def fail(conn: Connection, leased: Leased, error: ItemError, *, now: dt.datetime) -> bool:

@@ -18,14 +18,18 @@ from sqlalchemy.engine import Connection
 
 from atlas import items, originals
 from atlas.database.tables import transitions
+from atlas.fallbacks import wayback
+from atlas.fallbacks.look import look
 from atlas.items import ItemError, Leased
 from atlas.net.errors import FetchError
 from atlas.patience import Stopping
+from atlas.resilience.breakers import BreakerOpen
+from atlas.resilience.retries import wait_seconds
 from atlas.sources.videos import video_id
 from atlas.stages.context import Context, LeaseLost
 from atlas.stages.fetch import fetch
 from atlas.stages.finish import finish
-from atlas.stages.page import PageError
+from atlas.stages.page import Page, PageError
 from atlas.stages.table import FETCHING, Stage
 from atlas.stages.video import take_video
 from atlas.telemetry import errors
@@ -67,15 +71,25 @@ def process(ctx: Context, leased: Leased, *, tally: Tally, stopping: Callable[[]
             return _fail(ctx, leased, _never_finished(leased))
         try:
             return _go(ctx, leased, tally, stopping)
-        except FetchError as error:
-            return _fetch_failed(ctx, leased, error)
-        except PageError as error:
-            return _fail(ctx, leased, ItemError(error.code, error.message, error.stage))
-        except StepBroke as error:
-            return _step_broke(ctx, leased, error)
+        except (FetchError, BreakerOpen, PageError, StepBroke) as error:
+            return _went_wrong(ctx, leased, error)
     except LeaseLost:
         log.warning("lease lost", item=leased.id)
         return Outcome("lost")
+
+
+def _went_wrong(
+    ctx: Context, leased: Leased, error: FetchError | BreakerOpen | PageError | StepBroke
+) -> Outcome:
+    match error:
+        case FetchError():
+            return _fetch_failed(ctx, leased, error)
+        case BreakerOpen():
+            return _put_off(ctx, leased, error)
+        case PageError():
+            return _fail(ctx, leased, ItemError(error.code, error.message, error.stage))
+        case StepBroke():
+            return _step_broke(ctx, leased, error)
 
 
 def release(ctx: Context, leased: Leased) -> Outcome:
@@ -99,11 +113,32 @@ def _go(ctx: Context, leased: Leased, tally: Tally, stopping: Callable[[], bool]
             leased, raw = fetch(ctx, leased)
         if stopping():
             return release(ctx, leased)
-    with _step(tally, "read", Stage.PROCESSING_STARTED):
-        page = ctx.reader.read(raw, leased.original_type, leased.final_url or leased.url)
+    leased, page = _read(ctx, leased, raw, tally)
     with _step(tally, "finish", Stage.FINALISATION_STARTED):
         stage = finish(ctx, leased, page)
     return Outcome("duplicate" if stage == Stage.DUPLICATE else "complete")
+
+
+def _read(ctx: Context, leased: Leased, raw: bytes, tally: Tally) -> tuple[Leased, Page]:
+    """Read what came; of a wall or an empty shell, another source's copy if there is one."""
+    try:
+        with _step(tally, "read", Stage.PROCESSING_STARTED):
+            return leased, ctx.reader.read(raw, leased.original_type, _base(leased))
+    except PageError as error:
+        with _step(tally, "fallback", Stage.FALLBACK_ATTEMPTING):
+            found = look(ctx, leased, error.code, error.message)
+        if found is None:
+            raise
+        leased, raw = found
+        with _step(tally, "read", Stage.PROCESSING_STARTED):
+            return leased, ctx.reader.read(raw, leased.original_type, _base(leased))
+
+
+def _base(leased: Leased) -> str:
+    """Return the address that links in it start from: of an archived copy, the page's own."""
+    address = leased.final_url or leased.url
+    copy = wayback.copied(address)
+    return address if copy is None else copy[1]
 
 
 def _kept(ctx: Context, leased: Leased) -> bytes | None:
@@ -123,7 +158,7 @@ def _step(tally: Tally, name: str, stage: Stage) -> Iterator[None]:
     started = time.perf_counter()
     try:
         yield
-    except (FetchError, PageError, LeaseLost, Stopping):
+    except (FetchError, PageError, BreakerOpen, LeaseLost, Stopping):
         raise
     except Exception as error:
         raise StepBroke(stage) from error
@@ -138,6 +173,20 @@ def _fetch_failed(ctx: Context, leased: Leased, error: FetchError) -> Outcome:
     if error.retry:
         return _retry(ctx, leased, known, at_least=error.retry_after or 0)
     return _fail(ctx, leased, known)
+
+
+def _put_off(ctx: Context, leased: Leased, error: BreakerOpen) -> Outcome:
+    """Give the item back until its host may be asked again. That costs no attempt, and is no change."""
+
+    def write(conn: Connection) -> bool:
+        now = ctx.clock()
+        at = max(error.retry_at, now) + dt.timedelta(seconds=random.uniform(0, 5))  # noqa: S311
+        if not items.put_off(conn, leased, now=now, at=at):
+            return False
+        items.postpone_host(conn, leased.host, until=error.retry_at)
+        return True
+
+    return _checked(ctx, write, Outcome("retried", "host_rests"))
 
 
 def _step_broke(ctx: Context, leased: Leased, error: StepBroke) -> Outcome:
@@ -209,7 +258,7 @@ def _postponed(conn: Connection, item_id: int) -> int:
 
 def backoff(base_seconds: float, failures: int) -> float:
     """Return how long to wait after `failures` earlier ones: doubling, up to a day, never all at once."""
-    return min(base_seconds * 2.0 ** min(failures, 30), MAX_WAIT) * random.uniform(0.75, 1.25)  # noqa: S311
+    return wait_seconds("article", failures, base_seconds=base_seconds)
 
 
 def _fail(ctx: Context, leased: Leased, error: ItemError) -> Outcome:

@@ -138,6 +138,32 @@ class Settings(BaseSettings):
     retry_base_seconds: float = Field(
         default=60, gt=0, description="Wait before the second try; it grows with each further."
     )
+    wayback_enabled: bool = Field(
+        default=True,
+        description="Whether the Wayback Machine is asked for a copy of a page that is gone or closed.",
+    )
+    wayback_url: str = Field(
+        default="https://archive.org/wayback/available",
+        description="Where the Wayback Machine says whether it has a copy.",
+    )
+    search_provider: Literal["", "searxng", "brave", "google"] = Field(
+        default="",
+        description="Search engine asked for the same article elsewhere when its own site does not give it. "
+        "Empty: none. Google only for those who have a key already.",
+    )
+    search_url: str = Field(
+        default="",
+        validate_default=True,
+        description="Where the search engine answers; SearXNG needs it (https://searx.example/search). "
+        "Empty: the provider's own.",
+    )
+    search_key: SecretStr | None = Field(
+        default=None, validate_default=True, description="Key for the search engine."
+    )
+    search_engine_id: str = Field(default="", description="Google only: the search engine's id (cx).")
+    search_daily_quota: int = Field(
+        default=100, ge=0, description="Questions put to the search engine in a day (UTC) at most."
+    )
     dead_letter_days: int = Field(
         default=7,
         ge=0,
@@ -298,6 +324,23 @@ class Settings(BaseSettings):
             raise ValueError("needs ATLAS_PROXY_LOGIN_NETWORKS to say where that proxy is")
         return value
 
+    @field_validator("wayback_url", "search_url")
+    @classmethod
+    def _check_endpoint(cls, value: str, info: ValidationInfo) -> str:
+        if value and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
+            raise ValueError("must start with http:// or https:// and name a host")
+        if info.field_name == "search_url" and info.data.get("search_provider") == "searxng" and not value:
+            raise ValueError("must name your SearXNG when the search provider is searxng")
+        return value
+
+    @field_validator("search_key")
+    @classmethod
+    def _check_search_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        provider = info.data.get("search_provider")
+        if provider in {"brave", "google"} and value is None:
+            raise ValueError(f"is needed when the search provider is {provider}")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _check_database_url(cls, value: str) -> str:
@@ -388,6 +431,7 @@ def _network(text: str) -> Network:
 #: Secrets, and what the reason tells already.
 _NOT_REPEATED = frozenset(
     {
+        "search_key",
         "database_password",
         "owner_password",
         "smtp_password",

@@ -60,6 +60,9 @@ CHORES_PAUSE = 1.0
 #: How often a worker looks whether there is room in the queue for imports, in seconds.
 TOP_UP = 1.0
 
+#: Fetches for one item at most: the page, an archive's answer and copy, a search and two of its results.
+FETCHES = 6
+
 #: How often the main thread looks at the others, in seconds.
 TICK = 0.2
 
@@ -133,7 +136,9 @@ class Worker:
         # The longest a hand may be busy without being stuck: a fetch, a reading behind those of all others,
         # and some.
         in_line = settings.worker_threads / settings.reader_processes + 1
-        self._stuck_after = settings.fetch_timeout_seconds + in_line * settings.reader_timeout_seconds + 60
+        self._stuck_after = (
+            FETCHES * settings.fetch_timeout_seconds + in_line * settings.reader_timeout_seconds + 60
+        )
 
     def stop(self) -> None:
         """Ask the worker to end: what is in hand is finished or given back. Safe in a signal handler."""

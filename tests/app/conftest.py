@@ -56,7 +56,8 @@ def _nothing_counted_before() -> None:
 
 
 def make_settings(data_dir: Path, database_url: str = "") -> Settings:
-    return Settings(_env_file=None, data_dir=data_dir, database_url=database_url)
+    # Tests talk to this machine only.
+    return Settings(_env_file=None, data_dir=data_dir, database_url=database_url, wayback_enabled=False)
 
 
 @pytest.fixture

@@ -66,6 +66,7 @@ class Process:
             "allowed_networks": "127.0.0.0/8",
             "host_delay_seconds": 0,
             "lease_seconds": 3,
+            "wayback_enabled": False,
             **options,
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ATLAS_")}
@@ -347,6 +348,7 @@ def stop_resting(engine: Engine) -> Iterator[None]:
         while not done.wait(0.05):
             with engine.begin() as conn:
                 conn.execute(sa.text("DELETE FROM hosts"))
+                conn.execute(sa.text("DELETE FROM breakers"))
 
     thread = threading.Thread(target=clear)
     thread.start()

@@ -27,6 +27,7 @@ from atlas.api import (
     imports,
     items,
     search,
+    site_cookies,
     system,
     tags,
     transcripts,
@@ -103,6 +104,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         login, oidc, public
     ):  # fmt: skip
         app.include_router(module.router)
+    app.include_router(site_cookies.router)
     for pages in (library, reader, search_page, adding, feed_pages, settings_pages):
         app.include_router(pages.router)
     for prefix in greader.PREFIXES:

@@ -56,11 +56,14 @@ THRESHOLDS: dict[str, Threshold] = {
 class BreakerOpen(Exception):  # noqa: N818
     """Nothing was asked: the breaker is open. `retry_at` says when to come back, `reason` why it opened."""
 
-    def __init__(self, name: str, retry_at: dt.datetime, reason: str) -> None:
+    def __init__(
+        self, name: str, retry_at: dt.datetime, reason: str, opened_at: dt.datetime | None = None
+    ) -> None:
         super().__init__(f"{name} is left alone until {retry_at:%Y-%m-%d %H:%M:%S} UTC: {reason}")
         self.name = name
         self.retry_at = retry_at
         self.reason = reason
+        self.opened_at = opened_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +89,19 @@ def guard(
     clock: Callable[[], dt.datetime],
     *,
     blames: type[Exception] | tuple[type[Exception], ...] = Exception,
+    until: Callable[[Exception], float | None] = lambda _: None,
 ) -> Iterator[Grant]:
-    """Make a call under a breaker. Raises BreakerOpen, and what the call raises."""
+    """Make a call under a breaker. Raises BreakerOpen, and what the call raises.
+
+    `until` says of an error for how many seconds the other side asked to be left alone; None: it did not.
+    """
     grant = allow(engine, name, now=clock())
     try:
         yield grant
     except blames as error:
-        failure(engine, grant, str(error), now=clock())
+        now, seconds = clock(), until(error)
+        opened = None if seconds is None else now + dt.timedelta(seconds=seconds)
+        failure(engine, grant, str(error), now=now, until=opened)
         raise
     except BaseException:
         release(engine, grant, now=clock())
@@ -194,9 +203,8 @@ def _retry_at(found: sa.Row[Any], now: dt.datetime, limits: Threshold) -> dt.dat
 
 
 def _still_open(found: sa.Row[Any], now: dt.datetime, limits: Threshold) -> BreakerOpen:
-    return BreakerOpen(
-        found.name, _retry_at(found, now, limits), found.reason or "It failed again and again."
-    )
+    reason = found.reason or "It failed again and again."
+    return BreakerOpen(found.name, _retry_at(found, now, limits), reason, found.opened_at)
 
 
 def _count(

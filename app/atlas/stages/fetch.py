@@ -6,7 +6,10 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from atlas import items, originals
+from atlas.fallbacks.look import look
 from atlas.items import Leased, Step
+from atlas.net.errors import FetchError
+from atlas.stages.ask import ask, learn
 from atlas.stages.context import Context, LeaseLost
 from atlas.stages.table import Stage
 
@@ -14,9 +17,18 @@ from atlas.stages.table import Stage
 def fetch(ctx: Context, leased: Leased) -> tuple[Leased, bytes]:
     """Fetch an item; return it at its new stage, still leased, and the bytes that came.
 
-    The original is on the disk before the item says so. Raises FetchError, LeaseLost and Stopping.
+    What its own site does not give is looked for elsewhere, of what is tried again at the last try. The
+    original is on the disk before the item says so. Raises FetchError, BreakerOpen, LeaseLost and Stopping.
     """
-    response = ctx.fetcher.get(leased.url)
+    try:
+        response, seconds = ask(ctx, leased)
+    except FetchError as error:
+        is_last = leased.attempts + 1 >= ctx.settings.max_attempts
+        if error.code == "rate_limited" or (error.retry and not is_last):
+            raise
+        if (found_elsewhere := look(ctx, leased, error.code, error.message)) is None:
+            raise
+        return found_elsewhere
     found: dict[str, Any] = {
         "original_sha256": originals.put(ctx.settings.data_dir, response.body),
         "original_type": response.content_type or None,
@@ -32,6 +44,7 @@ def fetch(ctx: Context, leased: Leased) -> tuple[Leased, bytes]:
         due = ctx.lease_end(now)
         if not items.advance(conn, leased, steps, now=now, due=due, fields=found, keep_lease=True):
             raise LeaseLost
+        learn(conn, ctx, leased.host, "answered", seconds)
 
     ctx.write(write)
     return replace(leased, stage=Stage.ACQUISITION_COMPLETE, **found), response.body

@@ -87,7 +87,15 @@ GROUPS: dict[int, str] = {
 TERMINAL = frozenset({Stage.COMPLETE, Stage.ARCHIVED_FINAL, Stage.DUPLICATE, Stage.PERMANENT_ERROR})
 
 #: The next step at these stages asks another machine for something.
-FETCHING = frozenset({Stage.CONTENT_QUEUED, Stage.FETCH_FAILED, Stage.RATE_LIMITED, Stage.SYSTEM_ERROR})
+FETCHING = frozenset(
+    {
+        Stage.CONTENT_QUEUED,
+        Stage.FETCH_FAILED,
+        Stage.FALLBACK_ATTEMPTING,
+        Stage.RATE_LIMITED,
+        Stage.SYSTEM_ERROR,
+    }
+)
 
 #: A readable item.
 DONE = frozenset({Stage.COMPLETE, Stage.ARCHIVED_FINAL})
