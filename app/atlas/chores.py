@@ -73,6 +73,7 @@ CHORES: tuple[Chore, ...] = (
     Chore("dead letters", 3600, dead_letters.revive, dead_letters.any_to_revive),
     Chore("mail", 300, _watch_mail),
     Chore("summaries", 120, _summarise),
+    Chore("loads", 1800, upkeep.learn_loads),
     Chore("breakers", 86_400, upkeep.forget_breakers),
     Chore("weekly report", 900, _send_report),
     Chore("imports", 1, imports.run, wanted=imports.is_wanted, longest_seconds=90),

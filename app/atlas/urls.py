@@ -44,6 +44,48 @@ TRACKING: dict[str, frozenset[str]] = {
     "tiktok.com": frozenset({"_r", "_t", "is_from_webapp", "sender_device"}),
 }  # fmt: skip
 
+#: Hosts that show the very same pages under the same addresses as another: their phone and old versions.
+SAME_SITE: dict[str, str] = {
+    "youtube.com": "www.youtube.com",
+    "m.youtube.com": "www.youtube.com",
+    "reddit.com": "www.reddit.com",
+    "old.reddit.com": "www.reddit.com",
+    "new.reddit.com": "www.reddit.com",
+    "m.reddit.com": "www.reddit.com",
+    "np.reddit.com": "www.reddit.com",
+    "www.twitter.com": "twitter.com",
+    "mobile.twitter.com": "twitter.com",
+    "m.twitter.com": "twitter.com",
+    "x.com": "twitter.com",
+    "www.x.com": "twitter.com",
+    "mobile.x.com": "twitter.com",
+    "m.imdb.com": "www.imdb.com",
+    "imdb.com": "www.imdb.com",
+}
+
+#: The same for families of hosts.
+SAME_SITES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(
+            r"([a-z-]+)\.m\.(wikipedia|wiktionary|wikiquote|wikibooks|wikisource|wikinews|wikivoyage)\.org"
+        ),
+        r"\1.\2.org",
+    ),
+    (re.compile(r"m\.(wikidata)\.org"), r"www.\1.org"),
+)
+
+#: Other addresses of the same page: host, path, and the host, path and parameter it has elsewhere.
+SAME_PAGE: tuple[tuple[str, re.Pattern[str], str, str, str], ...] = (
+    ("youtu.be", re.compile(r"/([\w-]{11})"), "www.youtube.com", "/watch", r"v=\1"),
+    (
+        "www.youtube.com",
+        re.compile(r"/(?:shorts|live|embed|v)/([\w-]{11})/?"),
+        "www.youtube.com",
+        "/watch",
+        r"v=\1",
+    ),
+)
+
 _PORTS = {"http": 80, "https": 443}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NETLOC = re.compile(r"(?:\[(?P<ipv6>[^\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]{0,5}))?")
@@ -61,8 +103,8 @@ class InvalidUrl(ValueError):  # noqa: N818
 def normalise(url: str) -> tuple[str, str, str]:
     """Return the clean URL, the key that all spellings of it share, and its host.
 
-    The clean URL is fit to fetch and to show. The key also forgets http or https and the order of the
-    parameters. Raises InvalidUrl.
+    The clean URL is fit to fetch and to show. The key also forgets http or https, the order of the
+    parameters, and which of its own addresses a well-known site was asked by. Raises InvalidUrl.
     """
     parts = _split(url)
     host, port = _host_and_port(parts)
@@ -73,8 +115,22 @@ def normalise(url: str) -> tuple[str, str, str]:
     clean = f"{parts.scheme}://{netloc}{path}{_joined('?', parameters)}{fragment and '#' + fragment}"
     if len(clean) > MAX_LENGTH:
         raise InvalidUrl(f"This address is longer than {MAX_LENGTH} characters.")
+    if port is None:
+        netloc, path, parameters = _same_page(netloc, path, parameters)
     by_name = sorted(parameters, key=lambda parameter: parameter.partition("=")[0])
     return clean, f"{netloc}{path}{_joined('?', by_name)}{fragment and '#' + fragment}", host
+
+
+def _same_page(host: str, path: str, parameters: list[str]) -> tuple[str, str, list[str]]:
+    """Return the one address that a page of a well-known site is known by."""
+    host = SAME_SITE.get(host, host)
+    for family, name in SAME_SITES:
+        if found := family.fullmatch(host):
+            host = found.expand(name)
+    for other, pattern, site, page, parameter in SAME_PAGE:
+        if other == host and (found := pattern.fullmatch(path)):
+            return site, page, [found.expand(parameter), *parameters]
+    return host, path, parameters
 
 
 def _split(url: str) -> SplitResult:

@@ -28,6 +28,7 @@ from atlas.database.tables import items as items_table
 from atlas.items import Leased
 from atlas.patience import Patience, Stopping, is_outage
 from atlas.pipeline import process, release
+from atlas.resilience import crew
 from atlas.settings import Settings
 from atlas.stages.context import Context, Fetches, LeaseLost, Reads
 from atlas.stages.table import FETCHING
@@ -57,8 +58,8 @@ FORGOTTEN = 3600
 #: Seconds between two looks at the chores.
 CHORES_PAUSE = 1.0
 
-#: How often a worker looks whether there is room in the queue for imports, in seconds.
-TOP_UP = 1.0
+#: How often a worker looks at the length of the queue, in seconds.
+LOOK_AROUND = 1.0
 
 #: Fetches for one item at most: the page, an archive's answer and copy, a search and two of its results.
 FETCHES = 6
@@ -130,7 +131,8 @@ class Worker:
         self._ctx = Context(settings, engine, fetcher, reader, clock, patience)
         self._turn = threading.Lock()  # one hand at a time looks into the queue
         self._taken = 0
-        self._topped_up_at = 0.0
+        self._looked_around_at = 0.0
+        self._wanted = 1 if not self._limits.once else settings.worker_threads  # hands
         self._lock = threading.Lock()
         self._held: dict[str, Leased] = {}  # by thread
         # The longest a hand may be busy without being stuck: a fetch, a reading behind those of all others,
@@ -292,13 +294,16 @@ class Worker:
     def _take(self) -> Leased | None:
         """Lease the next item; wait for it if need be. None: there is nothing more to do here."""
         self._pulses.beat()
+        while self._is_spare() and not self._stop.wait(TICK):
+            self._pulses.beat()
+            self._ctx.patience.run(self._look_around)
         while not self._turn.acquire(timeout=LONGEST_IDLE):
             self._pulses.beat()
         try:
             idle = SHORTEST_IDLE
             while not self._stop.is_set() and self._taken != self._limits.max_items:
                 self._pulses.beat()
-                self._ctx.patience.run(self._top_up)
+                self._ctx.patience.run(self._look_around)
                 leased = self._ctx.patience.run(self._lease)
                 if leased is not None:
                     self._taken += 1
@@ -311,13 +316,22 @@ class Worker:
         finally:
             self._turn.release()
 
-    def _top_up(self) -> None:
-        """Let imports into the queue, now and then."""
-        if time.monotonic() - self._topped_up_at < TOP_UP:
+    def _look_around(self) -> None:
+        """Now and then: let imports into the queue, and see how many hands there is work for."""
+        if time.monotonic() - self._looked_around_at < LOOK_AROUND:
             return
-        size = self._ctx.settings.max_queue_size
-        items.top_up(self._ctx.engine, now=self._ctx.clock(), max_queue_size=size)
-        self._topped_up_at = time.monotonic()
+        self._looked_around_at = time.monotonic()
+        now, settings = self._ctx.clock(), self._ctx.settings
+        items.top_up(self._ctx.engine, now=now, max_queue_size=settings.max_queue_size)
+        if self._limits.once:
+            return
+        with read(self._ctx.engine) as conn:
+            backlog, usual = items.queue_size(conn, now), crew.usual(conn, now)
+        self._wanted = crew.hands(len(self._held), backlog, usual, settings.worker_threads)
+
+    def _is_spare(self) -> bool:
+        """Tell whether the calling hand has nothing to do for now: there is little work."""
+        return int(threading.current_thread().name.rpartition("-")[2]) > self._wanted
 
     def _lease(self) -> Leased | None:
         settings = self._ctx.settings

@@ -1,5 +1,7 @@
 """Bad days: workers killed in the middle of their work, hostile sites, a database that goes away."""
 
+import datetime as dt
+import errno
 import json
 import os
 import random
@@ -25,7 +27,7 @@ from webserver import ARTICLE, Page, WebServer
 from atlas import items, originals
 from atlas.database import migrate
 from atlas.database.engine import make_engine, read
-from atlas.database.tables import contents, transitions, workers
+from atlas.database.tables import contents, hosts, transitions, workers
 from atlas.database.tables import items as items_table
 from atlas.net.client import Fetcher
 from atlas.search import search
@@ -476,3 +478,123 @@ def test_the_whole_corpus_with_twenty_kills(settings, engine, tmp_path) -> None:
     ended = stages(engine)
     assert ended[Stage.COMPLETE] >= 80
     assert not any(event["event"] == "item not handled" for event in last.events())
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_fifty_kills_of_two_workers_under_load(settings, engine, tmp_path) -> None:
+    """Items keep coming in, two work, and one of the two is killed at a moment nobody chose, fifty times."""
+    chance, found, killed = random.Random(11), [], 0
+    with WebServer() as web:
+        web.pages = {f"/{n}": slow_page(article(n), 0.03) for n in range(400)}
+        urls = iter([web.url(f"/{n}") for n in range(400)])
+        running: list[Process] = []
+        while killed < 50:
+            while len(running) < 2:
+                running.append(
+                    Process(
+                        settings, tmp_path / "log", max_attempts=60, worker_threads=2, max_queue_size=10_000
+                    )
+                )
+            found += add(engine, *(url for url, _ in zip(urls, range(8), strict=False)))
+            before = ended(engine)
+            wait_for(lambda before=before: ended(engine) > before or all_ended(engine), 60)
+            time.sleep(chance.uniform(0, 0.3))
+            running.pop(chance.randrange(2)).kill()
+            killed += 1
+        found += add(engine, *urls)
+        while len(running) < 2:
+            running.append(Process(settings, tmp_path / "log", max_attempts=60, worker_threads=2))
+        wait_for(lambda: all_ended(engine), 240)
+        assert [process.end() for process in running] == [0, 0]
+    check_nothing_lost_doubled_or_stuck(engine, found, settings)
+    assert stages(engine) == {Stage.COMPLETE: 400}
+
+
+def ended(engine: Engine) -> int:
+    return sum(count for stage, count in stages(engine).items() if stage in TERMINAL)
+
+
+def test_a_database_that_can_only_be_read_is_waited_out(plain_settings, tmp_path) -> None:
+    """As after a disk error, when the system mounts it read-only: nothing is blamed on the item."""
+    engine = make_engine(plain_settings)
+    migrate.upgrade(engine)
+    read_only = {"on": True}
+
+    def restrict(connection: object, _record: object, _proxy: object) -> None:
+        connection.execute(f"PRAGMA query_only = {'ON' if read_only['on'] else 'OFF'}")
+
+    with WebServer() as web:
+        web.pages = {"/": Page(article("read-only"))}
+        found = add(engine, web.url("/"))
+        sa.event.listen(engine, "checkout", restrict)
+        own = on_loopback(plain_settings)
+        with ReaderPool(1, 20, 1024) as reader:
+            worker = Worker(own, engine, Fetcher(own), reader, limits=Limits(once=True))
+            thread = threading.Thread(target=worker.run)
+            thread.start()
+            time.sleep(1.5)
+            assert stages(engine) == {Stage.CONTENT_QUEUED: 1}
+            read_only["on"] = False
+            thread.join(30)
+    assert stages(engine) == {Stage.COMPLETE: 1}
+    check_nothing_lost_doubled_or_stuck(engine, found, plain_settings)
+    engine.dispose()
+
+
+def on_loopback(settings: Settings) -> Settings:
+    allowed = Settings(_env_file=None, allowed_networks="127.0.0.0/8").allowed_networks
+    return settings.model_copy(update={"allowed_networks": allowed, "host_delay_seconds": 0})
+
+
+def test_a_disk_without_room_for_originals_loses_nothing(settings, engine, monkeypatch) -> None:
+    """The original cannot be written: the item is tried again, and nothing half is left behind."""
+    full = {"on": True}
+    write = originals._write
+
+    def failing(path: Path, data: bytes) -> None:
+        if full["on"]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(originals, "_write", failing)
+    own = on_loopback(settings).model_copy(update={"retry_base_seconds": 0.2})
+    with WebServer() as web:
+        web.pages = {"/": Page(article("full"))}
+        found = add(engine, web.url("/"))
+        with ReaderPool(1, 20, 1024) as reader:
+            Worker(own, engine, Fetcher(own), reader, limits=Limits(max_items=1)).run()
+            with read(engine) as conn:
+                (row,) = conn.execute(sa.select(items_table)).all()
+            assert (row.stage, row.lease, row.original_sha256) == (Stage.SYSTEM_ERROR, None, None)
+            full["on"] = False
+            wait_for(lambda: row.due_at <= utc_now())
+            Worker(own, engine, Fetcher(own), reader, limits=Limits(max_items=1)).run()
+    assert stages(engine) == {Stage.COMPLETE: 1}
+    check_nothing_lost_doubled_or_stuck(engine, found, settings)
+
+
+@pytest.mark.parametrize("jump", [dt.timedelta(days=400), dt.timedelta(days=-400)])
+def test_a_clock_that_jumps_under_a_worker(settings, engine, jump) -> None:
+    """While an item is in hand the clock is set right: it ends once, and the next one goes through, too."""
+    wrong = {"by": dt.timedelta(0)}
+
+    def clock() -> dt.datetime:
+        return utc_now() + wrong["by"]
+
+    def answer(_: object) -> Page:
+        wrong["by"] = jump
+        return Page(article("jump"))
+
+    own = on_loopback(settings)
+    with WebServer() as web:
+        web.pages = {"/first": answer, "/second": Page(article("second"))}
+        found = add(engine, web.url("/first"))
+        with ReaderPool(1, 20, 1024) as reader:
+            Worker(own, engine, Fetcher(own), reader, clock=clock, limits=Limits(max_items=1)).run()
+            with engine.begin() as conn:
+                found.append(items.add(conn, web.url("/second"), now=clock(), correlation_id="test").id)
+                conn.execute(sa.update(hosts).values(next_at=clock()))
+            Worker(own, engine, Fetcher(own), reader, clock=clock, limits=Limits(max_items=1)).run()
+    assert stages(engine) == {Stage.COMPLETE: 2}
+    check_nothing_lost_doubled_or_stuck(engine, found, settings)

@@ -58,6 +58,39 @@ class Queue(RuleBasedStateMachine):
         if added.duplicate_of is None:
             self.expected[added.id] += 1
 
+    @rule(url=st.sampled_from(URLS), lane=st.sampled_from(Lane))
+    def add_from_an_import(self, url, lane):
+        with self.engine.begin() as conn:
+            added = items.add(conn, url, now=self.now, lane=lane, correlation_id="test", waits=True)
+        if added.duplicate_of is None:
+            self.expected[added.id] += 1
+
+    @rule(url=st.sampled_from(URLS))
+    def hand_in(self, url):
+        """Content for what nobody has read takes the item out of the hands of whoever fetches it."""
+        with self.engine.begin() as conn:
+            before = conn.execute(sa.select(table.c.id, table.c.stage).where(table.c.url == url)).first()
+            added = items.add(
+                conn, url, now=self.now, correlation_id="test", fields={"original_sha256": "ab" * 32}
+            )
+        if added.duplicate_of is not None:
+            return
+        self.holder.pop(added.id, None)
+        self.until.pop(added.id, None)
+        if before is None or before.stage == Stage.PERMANENT_ERROR:
+            self.expected[added.id] += 1
+
+    @rule(room=st.integers(1, 20))
+    def top_up(self, room):
+        items.top_up(self.engine, now=self.now, max_queue_size=room)
+
+    @rule(host=st.integers(0, 2), seconds=st.sampled_from([1, 90]))
+    def rest(self, host, seconds):
+        with self.engine.begin() as conn:
+            until = self.now + dt.timedelta(seconds=seconds)
+            items.postpone_host(conn, f"host{host}.example", until=until)
+        items.put_off_resting(self.engine, now=self.now, delay_seconds=DELAY)
+
     @rule()
     def lease(self):
         leased = items.lease(
@@ -79,7 +112,10 @@ class Queue(RuleBasedStateMachine):
         self.now += dt.timedelta(seconds=seconds)
 
     @precondition(lambda self: self.held)
-    @rule(data=st.data(), what=st.sampled_from(["finish", "give back", "fetched", "retry", "fail", "extend"]))
+    @rule(
+        data=st.data(),
+        what=st.sampled_from(["finish", "give back", "fetched", "retry", "put off", "fail", "extend"]),
+    )
     def report(self, data, what):
         """A worker reports, however late: only the newest holder of an item is heard."""
         leased = data.draw(st.sampled_from(self.held))
@@ -102,6 +138,8 @@ class Queue(RuleBasedStateMachine):
             return items.advance(conn, leased, FETCHED, now=self.now, due=self.now)
         if what == "retry":
             return items.retry_later(conn, leased, ERROR, now=self.now, at=soon)
+        if what == "put off":
+            return items.put_off(conn, leased, now=self.now, at=soon)
         if what == "fail":
             return items.fail(conn, leased, ERROR, now=self.now)
         return not items.extend(conn, [(leased.id, leased.lease)], now=self.now, lease_seconds=LEASE)
@@ -118,7 +156,8 @@ class Queue(RuleBasedStateMachine):
 
     def teardown(self):
         """Whatever happened, patient workers bring every item to an end, each exactly once a queueing."""
-        for _ in range(len(URLS) * 4):
+        for _ in range(len(URLS) * 8):
+            items.top_up(self.engine, now=self.now, max_queue_size=1000)
             self.now += dt.timedelta(seconds=LEASE + DELAY)
             while leased := items.lease(
                 self.engine, worker="last", now=self.now, lease_seconds=LEASE, host_delay_seconds=DELAY

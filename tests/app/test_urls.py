@@ -2,6 +2,7 @@
 
 import string
 from contextlib import suppress
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given
@@ -178,3 +179,69 @@ def test_the_rules_are_lower_case_and_name_hosts():
     for host, names in TRACKING.items():
         assert host == host.lower()
         assert names == {name.lower() for name in names}
+
+
+SAME = [
+    ("https://youtu.be/dQw4w9WgXcQ?si=abc", "https://www.youtube.com/watch?v=dQw4w9WgXcQ"),
+    ("https://m.youtube.com/watch?v=dQw4w9WgXcQ", "https://youtube.com/watch?v=dQw4w9WgXcQ"),
+    ("https://www.youtube.com/shorts/dQw4w9WgXcQ", "https://youtu.be/dQw4w9WgXcQ"),
+    ("https://en.m.wikipedia.org/wiki/Tea", "https://en.wikipedia.org/wiki/Tea"),
+    ("https://old.reddit.com/r/a/comments/1/x/", "https://www.reddit.com/r/a/comments/1/x/"),
+    ("https://mobile.twitter.com/a/status/1", "https://x.com/a/status/1"),
+]
+OTHER = [
+    ("https://youtu.be/dQw4w9WgXcQ", "https://youtu.be/dQw4w9WgXcR"),
+    ("https://www.youtube.com/watch?v=dQw4w9WgXcQ", "https://www.youtube.com/watch?v=dQw4w9WgXcQ&list=PL1"),
+    ("https://youtu.be/", "https://www.youtube.com/watch"),
+    ("https://m.example.org/a", "https://example.org/a"),
+    ("https://amp.example.org/a", "https://example.org/a"),
+    ("https://example.org/a/amp", "https://example.org/a"),
+    ("https://en.m.wikipedia.org/wiki/Tea", "https://de.wikipedia.org/wiki/Tea"),
+    ("https://music.youtube.com/watch?v=dQw4w9WgXcQ", "https://www.youtube.com/watch?v=dQw4w9WgXcQ"),
+    ("https://x.com:8443/a", "https://twitter.com/a"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_sites_rules_know_one_page_by_its_other_addresses(one: str, other: str) -> None:
+    assert normalise(one)[1] == normalise(other)[1]
+    assert normalise(one)[0].partition("?")[0] == one.partition("?")[0], "it is fetched as it was given"
+
+
+@pytest.mark.parametrize(("one", "other"), OTHER)
+def test_sites_rules_merge_nothing_else(one: str, other: str) -> None:
+    assert normalise(one)[1] != normalise(other)[1]
+
+
+_SITES = st.sampled_from(
+    [
+        "example.org",
+        "youtu.be",
+        "www.youtube.com",
+        "m.youtube.com",
+        "x.com",
+        "en.m.wikipedia.org",
+        "reddit.com",
+    ]
+)
+_PATHS = st.sampled_from(["/", "/watch", "/a/b", "/dQw4w9WgXcQ", "/shorts/dQw4w9WgXcQ", "/wiki/Tea"])
+_VALUES = st.text("abcXYZ0189-_.~%/ ", max_size=8)
+
+
+@given(_SITES, _PATHS, st.sampled_from(["p", "id", "v", "page", "q"]), _VALUES, _VALUES)
+def test_pages_that_differ_by_a_parameter_are_never_merged(
+    host: str, path: str, name: str, one: str, other: str
+) -> None:
+    first, second = (normalise(f"https://{host}{path}?{name}={quote(value)}") for value in (one, other))
+    assert (first[1] == second[1]) == (one == other)
+
+
+@given(_SITES, _PATHS, st.lists(st.tuples(st.sampled_from("abpv"), _VALUES), max_size=4))
+def test_a_clean_address_is_clean_and_keeps_its_key(
+    host: str, path: str, pairs: list[tuple[str, str]]
+) -> None:
+    clean, key, _ = normalise(
+        f"http://{host}{path}?" + "&".join(f"{name}={quote(value)}" for name, value in pairs)
+    )
+    assert normalise(clean)[:2] == (clean, key)
+    assert normalise(f"https://{key}")[1] == key, "the key is an address of the same page"

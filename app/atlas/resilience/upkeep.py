@@ -1,7 +1,7 @@
 """What the clerk does to keep queue and breakers in order: see `atlas.chores`."""
 
 from atlas import items
-from atlas.resilience import breakers
+from atlas.resilience import breakers, crew, quotas
 from atlas.stages.context import Context
 
 
@@ -12,5 +12,11 @@ def put_off_resting(ctx: Context) -> None:
 
 
 def forget_breakers(ctx: Context) -> None:
-    """Remove breakers that say nothing any more."""
+    """Remove breakers and quotas that say nothing any more."""
     ctx.write(lambda conn: breakers.forget(conn, now=ctx.clock()))
+    ctx.write(lambda conn: quotas.forget(conn, now=ctx.clock()))
+
+
+def learn_loads(ctx: Context) -> None:
+    """Learn what the last hour brought."""
+    ctx.write(lambda conn: crew.learn(conn, ctx.clock()))
