@@ -608,7 +608,7 @@ def extend(
     """Keep leases, (item id, token) each, until `now` + `lease_seconds`; return the items no longer held."""
     due_at = now + dt.timedelta(seconds=lease_seconds)
     lost = []
-    for item_id, token in leases:
+    for item_id, token in sorted(leases):  # in the order all who lock several keep to
         held = conn.execute(_HELD, {"item": item_id, "token": token, "due_at": due_at})
         if held.rowcount == 0:
             lost.append(item_id)

@@ -151,6 +151,9 @@ def test_content_is_handed_in_as_text_or_html(client: TestClient, clock: Clock, 
         found = row(engine, item_id)
         assert (found.stage, found.error, found.due_at) == (Stage.ACQUISITION_COMPLETE, None, clock.now)
         assert words in originals.get(settings.data_dir, found.original_sha256)
+    long = dead(engine, clock, "https://a.example/long")
+    given = {"html": "<p>" + "word " * 400_000}
+    assert client.post(f"/api/dead-letters/{long}/content", json=given).status_code == 200
     for wrong in ({}, {"text": " "}, {"text": "a", "html": "b"}):
         assert client.post(f"/api/dead-letters/{item_id}/content", json=wrong).status_code == 422
 

@@ -19,14 +19,16 @@ from atlas.telemetry.logs import correlated
 
 #: Largest body of a request, in bytes.
 MAX_BODY = 1_000_000
-#: Routes that take larger ones, and the setting that says how large.
+#: Routes that take larger ones (ID stands for any number), and the setting that says how large.
 LARGE_BODIES = {
+    ("POST", "/api/dead-letters/ID/content"): "upload_max_bytes",
     ("POST", "/api/capture"): "upload_max_bytes",
     ("POST", "/api/files"): "upload_max_bytes",
     ("POST", "/api/imports"): "import_max_bytes",
     ("POST", "/imports"): "import_max_bytes",
 }
 
+_NUMBER = re.compile(r"/[0-9]+(?=/)")
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _QUIET = frozenset({"/health", "/ready", "/metrics"})
 
@@ -112,7 +114,7 @@ class _Exchange:
         self._send = send
         self._headers = headers
         self._read = 0
-        setting = LARGE_BODIES.get((self.method, scope["path"]))
+        setting = LARGE_BODIES.get((self.method, _NUMBER.sub("/ID", scope["path"])))
         settings = scope["app"].state.parts.settings
         self._most: int = getattr(settings, setting) if setting else MAX_BODY
         self.status = 0
