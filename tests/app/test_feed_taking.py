@@ -12,7 +12,7 @@ from test_podcasts import Reader
 from webserver import Page, WebServer
 
 from atlas import items, pipeline, related, tags
-from atlas.database.tables import feed_entries, feeds
+from atlas.database.tables import feed_entries, feeds, highlights
 from atlas.database.tables import items as items_table
 from atlas.net.client import Fetcher, Response
 from atlas.net.errors import FetchError
@@ -323,7 +323,7 @@ def test_a_password_is_sent_to_the_feed_s_own_site(ctx: Context, clock) -> None:
 
 
 def test_old_entries_go_unless_somebody_marked_them(ctx: Context, web: WebServer, clock) -> None:
-    names = ("read", "unread", "starred", "tagged", "noted", "fresh")
+    names = ("read", "unread", "starred", "tagged", "noted", "highlighted", "fresh")
     rules = [{"action": "tag", "pattern": ".", "tag": "by rule"}]
     page = rss(*(entry(f"https://site.example/{name}", words(name, 200), title=name) for name in names))
     web.pages["/feed"] = page
@@ -338,6 +338,8 @@ def test_old_entries_go_unless_somebody_marked_them(ctx: Context, web: WebServer
         conn.execute(marked.where(items_table.c.id == ids["starred"]).values(starred_at=clock.now))
         conn.execute(marked.where(items_table.c.id == ids["noted"]).values(note="Mine"))
         tags.attach(conn, {ids["tagged"]: ["by hand"]})
+        at = {"created_at": clock.now, "updated_at": clock.now}
+        conn.execute(highlights.insert().values(item_id=ids["highlighted"], quote="x", **at))
     clock.advance(3 * DAY + 1)
     with ctx.engine.begin() as conn:
         items.mark_read(conn, ids["fresh"], now=clock.now)
@@ -348,4 +350,4 @@ def test_old_entries_go_unless_somebody_marked_them(ctx: Context, web: WebServer
     with ctx.engine.begin() as conn:
         subscriptions.update(conn, feed_id, {"retention_days": None}, now=clock.now)
     retention.remove_old(ctx)
-    assert len(all_items(ctx)) == 5
+    assert len(all_items(ctx)) == len(names) - 1

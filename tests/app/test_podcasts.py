@@ -193,6 +193,15 @@ def test_an_old_episode_is_looked_for_once(ctx: Context, web: WebServer) -> None
     assert searches(ctx.engine) == []
 
 
+def test_episodes_with_the_same_notes_are_told_apart(ctx: Context, web: WebServer) -> None:
+    notes = "Find us, rate us and write to us wherever you listen. " * 10
+    same = [episode(web, name).replace(f"Notes of {name}.", notes) for name in ("one", "two")]
+    web.pages["/feed"] = podcast(*same)
+    follow(ctx, web.url("/feed"))
+    with ctx.engine.connect() as conn:
+        assert conn.execute(sa.select(sa.func.count()).select_from(items_table)).scalar() == 2
+
+
 def test_episodes_that_share_the_show_s_address_are_told_apart(ctx: Context, web: WebServer) -> None:
     both = [episode(web, name).replace(web.url(f"/{name}</"), web.url("/show</")) for name in ("one", "two")]
     web.pages["/feed"] = podcast(*both)

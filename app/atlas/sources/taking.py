@@ -109,7 +109,9 @@ def _candidate(feed: sa.Row[Any], entry: Mapping[str, Any]) -> _Candidate:
     url, key = _address(feed, entry)
     is_internal = entry["url"] is None
     wants_page = entry["kind"] == "article" and not is_internal and not _is_enough(feed.full_text, entry)
-    sha256 = None if wants_page or entry["words"] < MIN_WORDS else text_sha256(entry["text"])
+    # Many episodes and videos of a show have the same notes.
+    compares = entry["kind"] == "article" and not wants_page and entry["words"] >= MIN_WORDS
+    sha256 = text_sha256(entry["text"]) if compares else None
     return _Candidate(entry, url, key, is_internal, wants_page, sha256)
 
 
