@@ -183,10 +183,15 @@ def plain_text(element: etree._Element) -> str:
         if text and code:
             parts.append(text.translate(_KEPT))
         elif text:
-            text = _BLANKS.sub(" ", text)
+            text = text if is_even(text) else _BLANKS.sub(" ", text)
             parts.append(text[1:] if text[0] == " " and parts and parts[-1].endswith((" ", "\n")) else text)
     joined = _LINE_ENDS.sub(lambda match: "\n\n" if match[0].count("\n") > 1 else "\n", "".join(parts))
     return printable(joined.strip().translate(_RESTORED))
+
+
+def is_even(text: str) -> bool:
+    """Tell quickly that a text has no blanks but single spaces; of most texts that is true."""
+    return text.isprintable() and "  " not in text
 
 
 def is_blank(text: str | None) -> bool:

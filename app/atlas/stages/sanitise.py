@@ -12,7 +12,7 @@ from lxml import etree
 
 from atlas.reading.images import best_address
 from atlas.reading.metadata import web_address
-from atlas.reading.tree import body_of, is_blank, line, parse_html, unset, words
+from atlas.reading.tree import body_of, is_blank, is_even, line, parse_html, unset, words
 
 _TAGS = words(
     "a abbr b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl dt em "
@@ -157,10 +157,10 @@ def _collapse_blanks(article: etree._Element) -> None:
     code = {part for pre in article.iter("pre") for part in pre.iter()}
     for element in article.iter():
         if element not in code:
-            if element.text:
+            if element.text and not is_even(element.text):
                 element.text = _BLANKS.sub(" ", element.text)
             for child in element:
-                if child.tail:
+                if child.tail and not is_even(child.tail):
                     child.tail = _BLANKS.sub(" ", child.tail)
 
 
