@@ -278,9 +278,9 @@ def test_subscriptions_leave_as_opml(stranger, reader) -> None:
     answer = stranger.get(reader.api + "/subscription/export", headers=reader.headers)
     outlines = list(ET.fromstring(answer.text).iter("outline"))
     assert [row.get("text") for row in outlines] == [
-        "https://example.org/b.xml",
         "Sea",
         'A "quoted" <title> & more',
+        "https://example.org/b.xml",
     ]
 
 

@@ -2,7 +2,9 @@
 
 import datetime as dt
 import hashlib
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -162,6 +164,18 @@ def test_a_page_comes_with_its_content(stranger, app) -> None:
         row = conn.execute(items.select().where(items.c.id == added["id"])).one()
     assert (row.stage, row.source, row.title) == (190, "client", "Seen")
     assert row.original_sha256
+
+
+def test_an_e_reader_fetches_a_book(stranger, app) -> None:
+    item = visitor.put_article(stranger, title="A & B")
+    answer = stranger.get(
+        f"/wallabag/api/entries/{item}/export.epub", headers={"Authorization": f"Bearer {app.token}"}
+    )
+    assert answer.headers["content-type"] == "application/epub+zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as book:
+        assert book.read("mimetype") == b"application/epub+zip"
+        assert any(b"Some words about lighthouses." in book.read(name) for name in book.namelist())
+    app.ask("GET", "/entries/999/export.epub", 404)
 
 
 def test_what_failed_says_why(stranger, app) -> None:

@@ -1,9 +1,7 @@
-"""Entries as Atom with Google Reader's marks, subscriptions as OPML, enclosures."""
+"""Entries as Atom with Google Reader's marks, and their enclosures."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from itertools import groupby
-from typing import Any
 from xml.etree import ElementTree as ET
 
 from atlas.clients.streams import Entry
@@ -38,24 +36,8 @@ def feed(stream: str, rows: Iterable[tuple[str, Entry, Sequence[str]]], now: dt.
             link = {"rel": "enclosure", "href": _clean(found["href"]), "type": _clean(found["type"])}
             ET.SubElement(entry, "link", link)
         _add(entry, "content", row.html).set("type", "html")
-    return _document(root)
-
-
-def opml(feeds: Sequence[dict[str, Any]]) -> bytes:
-    """Return feeds as OPML, by folder."""
-    root = ET.Element("opml", {"version": "2.0"})
-    _add(ET.SubElement(root, "head"), "title", "Subscriptions")
-    body = ET.SubElement(root, "body")
-    ordered = sorted(feeds, key=lambda row: row["folder"] or "")
-    for folder, rows in groupby(ordered, key=lambda row: row["folder"]):
-        parent = body
-        if folder:
-            parent = ET.SubElement(body, "outline", {"text": _clean(folder), "title": _clean(folder)})
-        for row in rows:
-            title = _clean(row["title"] or row["url"])
-            where = {"xmlUrl": _clean(row["url"]), "htmlUrl": _clean(row["site_url"] or "")}
-            ET.SubElement(parent, "outline", {"type": "rss", "text": title, "title": title, **where})
-    return _document(root)
+    text: str = ET.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}'.encode()
 
 
 def enclosures(row: Entry) -> list[dict[str, str]]:
@@ -64,11 +46,6 @@ def enclosures(row: Entry) -> list[dict[str, str]]:
     address = media.get("audio") or media.get("video")
     kind = media.get("type") or ("audio/mpeg" if "audio" in media else "video/mp4")
     return [{"href": address, "type": kind, "length": str(media.get("bytes") or 0)}] if address else []
-
-
-def _document(root: ET.Element) -> bytes:
-    text: str = ET.tostring(root, encoding="unicode")
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}'.encode()
 
 
 def _add(parent: ET.Element, name: str, text: str) -> ET.Element:

@@ -27,6 +27,7 @@ from atlas.clients.params import Given, Params
 from atlas.clients.streams import Clause, Entry, Wanted
 from atlas.database.dialect import MAX_ID
 from atlas.database.engine import read
+from atlas.export.opml import opml
 from atlas.library import change
 from atlas.sources import subscriptions
 
@@ -125,7 +126,7 @@ def _subscription(feed: dict[str, Any]) -> dict[str, Any]:
 def export_subscriptions(request: Request) -> Response:
     """Return the feeds as OPML."""
     with read(state(request).engine) as conn:
-        text = atom.opml(subscriptions.list_feeds(conn))
+        text = opml(subscriptions.list_feeds(conn), now=state(request).clock())
     return Response(text, media_type="text/x-opml; charset=utf-8")
 
 

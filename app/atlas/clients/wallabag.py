@@ -15,7 +15,7 @@ from fastapi import APIRouter
 from sqlalchemy.engine import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from atlas import accounts, deleting, tags
 from atlas.api.auth import principal
@@ -28,6 +28,9 @@ from atlas.clients.logins import agent_of, who_logs_in
 from atlas.clients.params import Given, Params
 from atlas.database.dialect import MAX_ID
 from atlas.database.engine import read
+from atlas.export.epub import TYPE as EPUB
+from atlas.export.epub import epub
+from atlas.export.selection import Selection, rows
 from atlas.items import Lane, New
 from atlas.library import change
 from atlas.sources import handed
@@ -187,8 +190,8 @@ def list_entries(request: Request, given: Given) -> Response:
         pages = max(1, -(-total // size))
         if number > pages:
             raise Problem(404, "not_found", f"There is no page {number}; the last is {pages}.")
-        rows = kept.page(conn, wanted, number=number, size=size, full=given.get("detail") != "metadata")
-    found = [_entry(request, row) for row in rows]
+        page = kept.page(conn, wanted, number=number, size=size, full=given.get("detail") != "metadata")
+    found = [_entry(request, row) for row in page]
     links = {"self": number, "first": 1, "last": pages}
     links |= {"next": number + 1} if number < pages else {}
     links |= {"previous": number - 1} if number > 1 else {}
@@ -244,6 +247,16 @@ def get_entry(request: Request, entry_id: int) -> Response:
     """Return an entry."""
     with read(state(request).engine) as conn:
         return JSONResponse(_entry(request, _found(conn, entry_id)))
+
+
+@router.get("/api/entries/{entry_id:int}/export.epub")
+def export_entry(request: Request, entry_id: int) -> Response:
+    """Return an entry as a book, as e-readers take it."""
+    parts = state(request)
+    with read(parts.engine) as conn:
+        title = _found(conn, entry_id)["title"] or "Atlas"
+    selected = rows(parts.engine, Selection(ids=(entry_id,)), content=True)
+    return StreamingResponse(epub(selected, title=title, now=parts.clock()), media_type=EPUB)
 
 
 @_route("PATCH", "/api/entries/{entry_id:int}")
