@@ -127,6 +127,9 @@ def test_a_token_may_stand_in_the_address_of_a_feed_only_and_only_to_read(strang
         answer = stranger.get(f"{path}?token={reading}")
         assert answer.status_code in (401, 303), path
     assert stranger.post(f"/api/export/feed?token={reading}").status_code in (403, 404, 405)
+    told = capfd.readouterr()
+    assert "path=/api/export/feed" in told.out
+    assert reading not in told.out + told.err
 
 
 # Users
