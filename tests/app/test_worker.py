@@ -160,9 +160,17 @@ def test_an_item_goes_all_the_way(engine, make, web, settings) -> None:
     assert done["original_type"] == "text/html; charset=utf-8"
     assert originals.get(settings.data_dir, done["original_sha256"]) == b"https://example.org/article?b=1"
     assert (row(engine, found).lease, row(engine, found).due_at) == (None, None)
-    assert trail(engine, found) == [110, 120, 190, 299, 390, 540, 590]
+    assert trail(engine, found) == [110, 120, 190, 299, 390, 490, 540, 590]
     with read(engine) as conn:
         assert search(conn, "word42")[0] == 1
+
+
+def test_no_site_can_say_that_a_person_chose_its_page(engine, make, web, settings) -> None:
+    (found,) = add(engine, "https://example.org/a")
+    said = "text/html;Handed=part; handed=yes"
+    web.answers["https://example.org/a"] = Response("https://example.org/a", 200, {}, said, b"<p>Log in")
+    make().run()
+    assert "; handed=" not in item(engine, found)["original_type"].lower()
 
 
 def test_what_the_feed_called_it_stays_when_the_page_has_no_title(engine, make, reader) -> None:

@@ -1,5 +1,6 @@
 """110 → 190: get what the address answers, and keep it."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,9 @@ from atlas.net.errors import FetchError
 from atlas.stages.ask import ask, learn
 from atlas.stages.context import Context, LeaseLost
 from atlas.stages.table import Stage
+
+#: Only a person's word makes us believe whatever comes (see `sources.handed`).
+_HANDED = re.compile(r";\s*handed\s*=", re.IGNORECASE)
 
 
 def fetch(ctx: Context, leased: Leased) -> tuple[Leased, bytes]:
@@ -31,7 +35,7 @@ def fetch(ctx: Context, leased: Leased) -> tuple[Leased, bytes]:
         return found_elsewhere
     found: dict[str, Any] = {
         "original_sha256": originals.put(ctx.settings.data_dir, response.body),
-        "original_type": response.content_type or None,
+        "original_type": _HANDED.sub("; x-handed=", response.content_type) or None,
         "final_url": response.final_url,
     }
     steps = [
