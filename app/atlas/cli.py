@@ -139,6 +139,10 @@ def _add_feeds(verbs: Any) -> None:  # noqa: ANN401
     aside.add_argument("ids", metavar="ID", nargs="+", type=_positive, help="as `atlas dead list` shows it")
     aside.add_argument("--undo", action="store_true", help="bring them back")
 
+    index = _group(verbs, "index", "look after the search index")
+    _verb(index, "check", "library:check_index", "say whether the search index fits what it is made of")
+    _verb(index, "rebuild", "library:rebuild_index", "make the search index anew; nobody writes meanwhile")
+
     feed = _group(verbs, "feed", "subscribe to feeds, list and change them")
     add = _verb(feed, "add", "feeds:add", "subscribe to a feed, or to the one a page names")
     add.add_argument("url", metavar="URL")

@@ -11,7 +11,7 @@ from atlas import items
 from atlas.database.engine import read
 from atlas.database.tables import contents
 from atlas.database.tables import items as items_table
-from atlas.search import rebuild, search
+from atlas.search import check, rebuild, search
 from atlas.search.query import MAX_TERMS, Operator, Term, parse, words
 from atlas.search.snippet import LENGTH, snippet
 
@@ -306,16 +306,25 @@ def test_rebuilding_changes_nothing(engine, library):
 
 
 def test_rebuilding_mends(engine, library):
+    with engine.begin() as conn:
+        assert check(conn) == {"texts": 0, "cards": 0}
     table = "contents_fts" if engine.dialect.name == "sqlite" else "search_index"
     with engine.begin() as conn:
         if table == "contents_fts":
             conn.exec_driver_sql("INSERT INTO contents_fts (contents_fts) VALUES ('delete-all')")
         else:
             conn.exec_driver_sql("DELETE FROM search_index")
+        conn.exec_driver_sql("DELETE FROM cards")
     assert library("whale") == []
+    with engine.begin() as conn:
+        off = check(conn)
+        assert off["texts"] == (1 if table == "contents_fts" else 5)
+        assert off["cards"] == 5
     with engine.begin() as conn:
         rebuild(conn)
     assert library("whale") == ["moby", "science"]
+    with engine.begin() as conn:
+        assert check(conn) == {"texts": 0, "cards": 0}
 
 
 def test_a_text_with_more_words_than_postgresql_indexes(engine, clock):

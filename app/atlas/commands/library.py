@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy.engine import Engine
 
 from atlas import items
+from atlas import search as index
 from atlas.commands import CommandError, complain, database, now, show
 from atlas.database.engine import read
 from atlas.items import Added, InvalidUrl, New
@@ -89,6 +90,23 @@ def search(options: argparse.Namespace, settings: Settings) -> int:
         total, hits = find(conn, " ".join(options.words), limit=options.limit)
     data = {"total": total, "items": [asdict(hit) for hit in hits]}
     return show(options, data, "\n\n".join([f"{total:,} found", *map(_hit, hits)]))
+
+
+def check_index(options: argparse.Namespace, settings: Settings) -> int:
+    """Compare the search index with what it is made of; 1 when they differ."""
+    with database(settings) as engine, engine.begin() as conn:
+        off = index.check(conn)
+    sound = not any(off.values())
+    text = "The search index fits." if sound else "The search index is off. Run `atlas index rebuild`."
+    show(options, off, text)
+    return 0 if sound else 1
+
+
+def rebuild_index(options: argparse.Namespace, settings: Settings) -> int:
+    """Make the search index anew."""
+    with database(settings) as engine, engine.begin() as conn:
+        index.rebuild(conn)
+    return show(options, {"rebuilt": True}, "The search index is made anew.")
 
 
 def _urls(given: list[str]) -> Iterator[str]:

@@ -57,6 +57,25 @@ def ranked(conn: Connection, query: Query, ids: Sequence[int]) -> list[int]:
 def rebuild(conn: Connection) -> None:
     """Index everything anew."""
     conn.exec_driver_sql("INSERT INTO contents_fts (contents_fts) VALUES ('rebuild')")
+    conn.exec_driver_sql("DELETE FROM cards")
+    conn.exec_driver_sql("INSERT INTO cards (rowid, title, address, notes, tags) SELECT * FROM card_texts")
+
+
+def check(conn: Connection) -> dict[str, int]:
+    """Return what of the index does not fit its rows, by name; 1 stands for any number of texts."""
+    try:
+        conn.exec_driver_sql("INSERT INTO contents_fts (contents_fts, rank) VALUES ('integrity-check', 1)")
+        texts = 0
+    except sa.exc.DatabaseError:
+        texts = 1
+    return {"texts": texts, "cards": conn.exec_driver_sql(_CARDS_OFF).scalar_one()}
+
+
+_CARDS_OFF = """
+    SELECT (SELECT count(*) FROM card_texts t LEFT JOIN cards c ON c.rowid = t.item_id
+            WHERE (c.title, c.address, c.notes, c.tags) IS NOT (t.title, t.address, t.notes, t.tags))
+        + (SELECT count(*) FROM cards WHERE rowid NOT IN (SELECT id FROM items))
+"""
 
 
 def _ids(text: str, *, below: int | None = None, above: int | None = None) -> Ids:

@@ -71,6 +71,14 @@ def rebuild(conn: Connection) -> None:
     (fts5 if is_sqlite(conn) else tsvector).rebuild(conn)
 
 
+def check(conn: Connection) -> dict[str, int]:
+    """Return how many `texts` and `cards` are not indexed as they are. Reads everything; takes minutes.
+
+    On SQLite it needs a transaction that may write, and counts texts only as 0 or 1 for any number.
+    """
+    return fts5.check(conn) if is_sqlite(conn) else tsvector.check(conn)
+
+
 def _hits(conn: Connection, ids: Sequence[int], terms: tuple[Term, ...]) -> list[Hit]:
     if not ids:
         return []

@@ -46,6 +46,29 @@ def rebuild(conn: Connection) -> None:
     conn.exec_driver_sql("SET LOCAL statement_timeout = 0")
     conn.exec_driver_sql("DELETE FROM search_index")
     conn.exec_driver_sql("UPDATE contents SET title = title")
+    conn.exec_driver_sql("DELETE FROM cards")
+    conn.exec_driver_sql("INSERT INTO cards (item_id, words) SELECT item_id, words FROM card_texts")
+
+
+def check(conn: Connection) -> dict[str, int]:
+    """Return what of the index does not fit its rows, by name: how many texts, how many cards."""
+    conn.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    return {
+        "texts": conn.exec_driver_sql(_TEXTS_OFF).scalar_one(),
+        "cards": conn.exec_driver_sql(_CARDS_OFF).scalar_one(),
+    }
+
+
+# The words of a very long text are not compared: it may be indexed in part.
+_TEXTS_OFF = """
+    SELECT count(*) FROM contents c LEFT JOIN search_index s ON s.item_id = c.item_id
+    WHERE s.item_id IS NULL
+        OR length(c.text) < 150000 AND s.words IS DISTINCT FROM atlas_words(c.title, c.text)
+"""
+_CARDS_OFF = """
+    SELECT count(*) FROM card_texts t LEFT JOIN cards c ON c.item_id = t.item_id
+    WHERE c.words IS DISTINCT FROM t.words
+"""
 
 
 def _match(table: sa.TableClause, text: str) -> sa.ColumnElement[bool]:

@@ -16,25 +16,25 @@ INDEXES: tuple[tuple[str, list[str], str], ...] = (
     ("ix_items_published_at", ["published_at", "id"], "published_at IS NOT NULL"),
 )
 
-#: What a card of the item `i` holds, in the order of its columns.
-SQLITE_CARD = """
-    i.id, coalesce(i.title, ''), substr(i.url, instr(i.url, ':') + 1),
-    coalesce(i.note, '') || coalesce(
-        (SELECT ' ' || group_concat(h.note, ' ') FROM highlights h WHERE h.item_id = i.id), ''),
-    coalesce((SELECT group_concat(t.name, ' ') FROM item_tags it JOIN tags t ON t.id = it.tag_id
-        WHERE it.item_id = i.id), '')
-"""
-
 
 def _rewrite(which: str) -> str:
     return f"""
         DELETE FROM cards WHERE rowid IN ({which});
         INSERT INTO cards (rowid, title, address, notes, tags)
-        SELECT {SQLITE_CARD} FROM items i WHERE i.id IN ({which});
+        SELECT * FROM card_texts WHERE item_id IN ({which});
     """  # noqa: S608 - our own words
 
 
 SQLITE_UP = (
+    """
+    CREATE VIEW card_texts AS SELECT
+        i.id AS item_id, coalesce(i.title, '') AS title, substr(i.url, instr(i.url, ':') + 1) AS address,
+        coalesce(i.note, '') || coalesce(
+            (SELECT ' ' || group_concat(h.note, ' ') FROM highlights h WHERE h.item_id = i.id), '') AS notes,
+        coalesce((SELECT group_concat(t.name, ' ') FROM item_tags it JOIN tags t ON t.id = it.tag_id
+            WHERE it.item_id = i.id), '') AS tags
+    FROM items i
+    """,
     """
     CREATE VIRTUAL TABLE cards USING fts5(
         title, address, notes, tags, tokenize='porter unicode61 remove_diacritics 2'
@@ -80,7 +80,7 @@ SQLITE_UP = (
         {_rewrite("new.item_id")}
     END
     """,
-    f"INSERT INTO cards (rowid, title, address, notes, tags) SELECT {SQLITE_CARD} FROM items i",  # noqa: S608
+    "INSERT INTO cards (rowid, title, address, notes, tags) SELECT * FROM card_texts",
 )
 
 SQLITE_DOWN = (
@@ -92,6 +92,7 @@ SQLITE_DOWN = (
         )
     ),
     "DROP TABLE cards",
+    "DROP VIEW card_texts",
 )  # fmt: skip
 
 POSTGRESQL_UP = (
@@ -101,17 +102,20 @@ POSTGRESQL_UP = (
         words tsvector NOT NULL
     )
     """,
-    # Texts beyond what a tsvector holds are cut: titles and notes have no such length.
+    # Cut to what a tsvector certainly holds.
+    """
+    CREATE VIEW card_texts AS SELECT i.id AS item_id, atlas_words(
+        left(coalesce(i.title, ''), 1000),
+        left(concat_ws(' ', substr(i.url, strpos(i.url, ':') + 1), i.note,
+            (SELECT string_agg(h.note, ' ') FROM highlights h WHERE h.item_id = i.id),
+            (SELECT string_agg(t.name, ' ') FROM item_tags it JOIN tags t ON t.id = it.tag_id
+                WHERE it.item_id = i.id)), 100000)) AS words
+    FROM items i
+    """,
     """
     CREATE FUNCTION atlas_card(which bigint[]) RETURNS void LANGUAGE sql AS $$
         INSERT INTO cards (item_id, words)
-        SELECT i.id, atlas_words(
-            left(coalesce(i.title, ''), 1000),
-            left(concat_ws(' ', substr(i.url, strpos(i.url, ':') + 1), i.note,
-                (SELECT string_agg(h.note, ' ') FROM highlights h WHERE h.item_id = i.id),
-                (SELECT string_agg(t.name, ' ') FROM item_tags it JOIN tags t ON t.id = it.tag_id
-                    WHERE it.item_id = i.id)), 100000))
-        FROM items i WHERE i.id = ANY(which)
+        SELECT item_id, words FROM card_texts WHERE item_id = ANY(which)
         ON CONFLICT (item_id) DO UPDATE SET words = excluded.words
     $$
     """,
@@ -181,6 +185,7 @@ POSTGRESQL_DOWN = (
     "DROP FUNCTION atlas_cards_changed()",
     "DROP FUNCTION atlas_tag_renamed()",
     "DROP FUNCTION atlas_card(bigint[])",
+    "DROP VIEW card_texts",
     "DROP TABLE cards",
 )
 
