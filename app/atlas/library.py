@@ -133,7 +133,8 @@ def rows(conn: Connection, item_ids: Sequence[int]) -> list[dict[str, Any]]:
 
 def count(conn: Connection, wanted: Filter = EVERYTHING, *, most: int = COUNTED) -> int:
     """Return how many items there are, counted no further than `most`."""
-    return conn.execute(sa.select(bounded(chosen(conn, _conditions(conn, wanted)), most))).scalar_one()
+    found: int = conn.execute(sa.select(bounded(chosen(conn, _conditions(conn, wanted)), most))).scalar_one()
+    return found
 
 
 def tally(conn: Connection) -> dict[str, int]:
@@ -149,12 +150,14 @@ def tally(conn: Connection) -> dict[str, int]:
 def unread_by_feed(conn: Connection) -> dict[int, int]:
     """Return how many unread items each feed has; what several feeds showed counts in each."""
     unread = where.state("unread").clause
-    own = sa.select(items.c.feed_id, items.c.id).where(items.c.feed_id.is_not(None), unread)
-    also = sa.select(sightings.c.feed_id, items.c.id).join_from(sightings, items)
-    also = also.where(sightings.c.feed_id.is_not(None), unread)
-    both = sa.union(own, also).subquery()
-    query = sa.select(both.c.feed_id, sa.func.count()).group_by(both.c.feed_id)
-    return {row[0]: row[1] for row in conn.execute(query)}
+    own = sa.select(items.c.feed_id, sa.func.count()).where(unread).group_by(items.c.feed_id)
+    found = {row[0]: row[1] for row in conn.execute(own) if row[0] is not None}
+    elsewhere = sa.or_(items.c.feed_id.is_(None), sightings.c.feed_id != items.c.feed_id)
+    also = sa.select(sightings.c.feed_id, sa.func.count(sightings.c.item_id.distinct()))
+    also = also.join_from(sightings, items).where(sightings.c.feed_id.is_not(None), elsewhere, unread)
+    for feed_id, number in conn.execute(also.group_by(sightings.c.feed_id)):
+        found[feed_id] = found.get(feed_id, 0) + number
+    return found
 
 
 def related(conn: Connection, item_id: int, *, limit: int = 10) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """What an item may have to meet, each as a test of its row and, where an index is, a way to its id."""
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,17 @@ WAITING = frozenset(Stage) - TERMINAL
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`clause` is a test of a row of `items`; `ids` finds the same by an index, None where there is none."""
+    """`clause` is a test of a row of `items`; `ids` finds the same by an index, None where there is none.
+
+    Words in SQLite have two things more: `bulk`, a test that costs much once and then little for each row,
+    and `ordered`, a query for ids from the newest on (True) or from the oldest, beyond an id, of those that
+    pass tests; it reads no more matches than are asked for.
+    """
 
     clause: sa.ColumnElement[bool]
     ids: Ids | None = None
+    bulk: sa.ColumnElement[bool] | None = None
+    ordered: Callable[[bool, int | None, Sequence[sa.ColumnElement[bool]]], Ids] | None = None
 
 
 def negation(condition: Condition) -> Condition:
@@ -49,6 +56,9 @@ def _related(table: sa.Table, clause: sa.ColumnElement[bool]) -> Condition:
     """Match items with a row in another table."""
     there = sa.exists().where(table.c.item_id == items.c.id, clause)
     return Condition(there, sa.select(table.c.item_id.label("id")).where(clause).distinct())
+
+
+_other = items.alias("other")
 
 
 def kind(value: str) -> Condition:
@@ -91,13 +101,17 @@ def language(code: str) -> Condition:
 
 
 def before(moment: dt.datetime) -> Condition:
-    """Match what was added before."""
-    return _indexed(items.c.added_at < moment)
+    """Match what was added before. As ids mostly grow with time, there is a last one to begin at."""
+    earlier = items.c.added_at < moment
+    last = sa.select(sa.func.max(_other.c.id)).where(_other.c.added_at < moment).scalar_subquery()
+    return Condition(sa.and_(earlier, items.c.id <= last), sa.select(items.c.id.label("id")).where(earlier))
 
 
 def after(moment: dt.datetime) -> Condition:
-    """Match what was added then or later."""
-    return _indexed(items.c.added_at >= moment)
+    """Match what was added then or later. There is a first one to end at."""
+    later = items.c.added_at >= moment
+    first = sa.select(sa.func.min(_other.c.id)).where(_other.c.added_at >= moment).scalar_subquery()
+    return Condition(sa.and_(later, items.c.id >= first), sa.select(items.c.id.label("id")).where(later))
 
 
 def stages(chosen: Collection[int]) -> Condition:

@@ -13,6 +13,7 @@ from atlas.search.query import Query, Term
 
 _TEXTS = sa.table("contents_fts", sa.column("rowid", BigId))
 _CARDS = sa.table("cards", sa.column("rowid", BigId))
+_TABLES = (_TEXTS, _CARDS)
 
 # The weights are those of title and text; of title, address, notes and tags. A sum keeps FTS5 from beginning
 # anew for each id.
@@ -35,17 +36,18 @@ def conditions(query: Query) -> list[Condition]:
     """Return what the words of a query ask of an item."""
     found = []
     if query.wanted:
-        ids = matches(query)
-        found.append(Condition(items.c.id.in_(ids), ids))
+        text = _wanted(query)
+        ids = _ids(text)
+
+        def ordered(newest: bool, beyond: int | None, tests: Sequence[sa.ColumnElement[bool]]) -> Ids:  # noqa: FBT001
+            return _ordered(text, newest=newest, beyond=beyond, tests=tests)
+
+        each = [sa.exists().where(_match(table, text), table.c.rowid == items.c.id) for table in _TABLES]
+        found.append(Condition(sa.or_(*each), ids, bulk=items.c.id.in_(ids), ordered=ordered))
     if query.unwanted:
-        text = " OR ".join(map(_phrase, query.unwanted))
-        found.append(Condition(items.c.id.not_in(_ids(text))))
+        unwanted = " OR ".join(map(_phrase, query.unwanted))
+        found.append(Condition(items.c.id.not_in(_ids(unwanted))))
     return found
-
-
-def matches(query: Query, *, below: int | None = None, above: int | None = None) -> Ids:
-    """Return the query for the ids whose text, or card, has the words that are wanted."""
-    return _ids(_wanted(query), below=below, above=above)
 
 
 def ranked(conn: Connection, query: Query, ids: Sequence[int]) -> list[int]:
@@ -78,13 +80,29 @@ _CARDS_OFF = """
 """
 
 
-def _ids(text: str, *, below: int | None = None, above: int | None = None) -> Ids:
+def _ids(text: str) -> Ids:
+    """Return the query for the ids whose text or card matches."""
+    return sa.union(*(sa.select(table.c.rowid.label("id")).where(_match(table, text)) for table in _TABLES))
+
+
+def _ordered(text: str, *, newest: bool, beyond: int | None, tests: Sequence[sa.ColumnElement[bool]]) -> Ids:
+    """Return the same in order, of items that pass tests, beyond an id.
+
+    FTS5 goes through its matches in either order, and SQLite merges the two as far as it has to.
+    """
     parts = []
-    for table in (_TEXTS, _CARDS):
-        part = sa.select(table.c.rowid.label("id")).where(sa.literal_column(table.name).op("MATCH")(text))
-        part = part if below is None else part.where(table.c.rowid < below)
-        parts.append(part if above is None else part.where(table.c.rowid > above))
-    return sa.union(*parts)
+    for table in _TABLES:
+        part = sa.select(table.c.rowid.label("id")).where(_match(table, text))
+        if tests:
+            part = part.where(sa.exists().where(items.c.id == table.c.rowid, *tests))
+        if beyond is not None:
+            part = part.where(table.c.rowid < beyond if newest else table.c.rowid > beyond)
+        parts.append(part)
+    return sa.union(*parts).order_by(sa.desc("id") if newest else sa.asc("id"))
+
+
+def _match(table: sa.TableClause, text: str) -> sa.ColumnElement[bool]:
+    return sa.literal_column(table.name).op("MATCH", is_comparison=True, return_type=sa.Boolean())(text)
 
 
 def _wanted(query: Query) -> str:
