@@ -290,7 +290,7 @@ def _conditions(conn: Connection, wanted: Filter) -> list[Condition]:
     found += [] if chosen_stages is None else [where.stages(chosen_stages)]
     found += [] if wanted.kind is None else [where.kind(wanted.kind)]
     found += [] if wanted.source is None else [where.source(wanted.source)]
-    found += [where.tag(name) for name in wanted.tags]
+    found += [where.tag(conn, name) for name in wanted.tags]
     found += [] if wanted.feed_id is None else [where.feed([wanted.feed_id])]
     found += [] if wanted.folder is None else [where.feed(where.feeds_in(conn, wanted.folder))]
     found += [] if wanted.site is None else [where.hosts(where.hosts_of(conn, wanted.site))]

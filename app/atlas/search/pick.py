@@ -9,13 +9,15 @@ import datetime as dt
 import functools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from atlas.database.dialect import is_sqlite
 from atlas.database.tables import items
 from atlas.search.conditions import Condition
 
@@ -45,6 +47,30 @@ def pick(
     limit: int,
 ) -> list[int]:
     """Return the ids of the first `limit` items that meet all conditions, after the place `beyond`."""
+    with _by_index(conn):
+        return _pick(conn, conditions, order, beyond, limit)
+
+
+@contextmanager
+def _by_index(conn: Connection) -> Iterator[None]:
+    """Keep PostgreSQL to its indexes.
+
+    It does not count that words are stored apart from their rows, and would rather read them all.
+    """
+    if is_sqlite(conn):
+        yield
+        return
+    conn.execute(_SCANS, {"to": "off"})
+    yield
+    conn.execute(_SCANS, {"to": "on"})
+
+
+_SCANS = sa.text("SELECT set_config('enable_seqscan', :to, true)")
+
+
+def _pick(
+    conn: Connection, conditions: Sequence[Condition], order: Order, beyond: Place | None, limit: int
+) -> list[int]:
     lead = _lead(conn, conditions, limit)
     if order == "published":
         return _by_date(conn, _query(conditions, lead), beyond, limit)
@@ -123,7 +149,10 @@ def _lead(conn: Connection, conditions: Sequence[Condition], limit: int | None) 
     ways = [condition for condition in conditions if condition.ids is not None]
     if not ways:
         return None
-    columns = [bounded(way.ids, MANY + 1).label(f"n{n}") for n, way in enumerate(ways)]
+    columns = [
+        bounded(way.ids if way.roughly is None else way.roughly, MANY + 1).label(f"n{n}")
+        for n, way in enumerate(ways)
+    ]
     last = sa.select(sa.func.max(items.c.id)).scalar_subquery().label("last")
     *sizes, total = conn.execute(sa.select(*columns, last)).one()
     least = min(range(len(ways)), key=sizes.__getitem__)

@@ -12,6 +12,7 @@ from atlas.search.query import Query, Term
 
 _TEXTS = sa.table("search_index", sa.column("item_id", BigId), sa.column("words"))
 _CARDS = sa.table("cards", sa.column("item_id", BigId), sa.column("words"))
+_TABLES = (_TEXTS, _CARDS)
 # The weights are those of the labels D, C, B, A (A is the title); 1 divides by the logarithm of the length.
 _ORDERED = sa.text("""
     SELECT ids.id FROM unnest(CAST(:ids AS bigint[])) AS ids (id)
@@ -29,7 +30,8 @@ def conditions(query: Query) -> list[Condition]:
     found = []
     if query.wanted:
         text = " & ".join(f"({' | '.join(map(_phrase, group))})" for group in query.wanted)
-        found.append(Condition(_have(text), _ids(text)))
+        loose = text.replace("<->", "&")  # a phrase's words anywhere: the index alone knows
+        found.append(Condition(_have(text), _ids(text), roughly=_ids(loose)))
     if query.unwanted:
         found.append(Condition(~_have(" | ".join(map(_phrase, query.unwanted)))))
     return found
@@ -77,12 +79,16 @@ def _match(table: sa.TableClause, text: str) -> sa.ColumnElement[bool]:
 
 
 def _have(text: str) -> sa.ColumnElement[bool]:
-    """Look at the words of one item: what is common is met soon, newest first."""
-    return sa.or_(*(sa.exists().where(t.c.item_id == items.c.id, _match(t, text)) for t in (_TEXTS, _CARDS)))
+    """Look at the words of one item: what is common is met soon, newest first.
+
+    Not by EXISTS, for which PostgreSQL would find all items that have them first.
+    """
+    looks = [sa.select(_match(t, text)).where(t.c.item_id == items.c.id).scalar_subquery() for t in _TABLES]
+    return sa.or_(*(sa.func.coalesce(look, sa.false()) for look in looks))
 
 
 def _ids(text: str) -> Ids:
-    return sa.union(*(sa.select(t.c.item_id.label("id")).where(_match(t, text)) for t in (_TEXTS, _CARDS)))
+    return sa.union(*(sa.select(t.c.item_id.label("id")).where(_match(t, text)) for t in _TABLES))
 
 
 def _phrase(term: Term) -> str:
