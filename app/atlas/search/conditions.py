@@ -103,16 +103,19 @@ def language(code: str) -> Condition:
 
 
 def before(moment: dt.datetime) -> Condition:
-    """Match what was added before. As ids mostly grow with time, there is a last one to begin at."""
+    """Match what was added before. As ids mostly grow with time, there is a last one to begin at.
+
+    A sum has it found by the index of dates, not by walking back from the newest item.
+    """
     earlier = items.c.added_at < moment
-    last = sa.select(sa.func.max(_other.c.id)).where(_other.c.added_at < moment).scalar_subquery()
+    last = sa.select(sa.func.max(_other.c.id + 0)).where(_other.c.added_at < moment).scalar_subquery()
     return Condition(sa.and_(earlier, items.c.id <= last), sa.select(items.c.id.label("id")).where(earlier))
 
 
 def after(moment: dt.datetime) -> Condition:
     """Match what was added then or later. There is a first one to end at."""
     later = items.c.added_at >= moment
-    first = sa.select(sa.func.min(_other.c.id)).where(_other.c.added_at >= moment).scalar_subquery()
+    first = sa.select(sa.func.min(_other.c.id + 0)).where(_other.c.added_at >= moment).scalar_subquery()
     return Condition(sa.and_(later, items.c.id >= first), sa.select(items.c.id.label("id")).where(later))
 
 
