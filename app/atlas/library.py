@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from atlas import tags
 from atlas.database.dialect import MAX_ID
-from atlas.database.tables import contents, items, relations, sightings
+from atlas.database.tables import contents, items, relations
 from atlas.search import conditions as where
 from atlas.search.conditions import Condition
 from atlas.search.pick import Order, Place, bounded, chosen, pick
@@ -145,19 +145,6 @@ def tally(conn: Connection) -> dict[str, int]:
     names = ("waiting", "failed", "ignored", "duplicate", "unread", "starred", "highlighted")
     columns = [bounded(where.state(name).ids, COUNTED).label(name) for name in names]
     return dict(conn.execute(sa.select(*columns)).one()._mapping)
-
-
-def unread_by_feed(conn: Connection) -> dict[int, int]:
-    """Return how many unread items each feed has; what several feeds showed counts in each."""
-    unread = where.state("unread").clause
-    own = sa.select(items.c.feed_id, sa.func.count()).where(unread).group_by(items.c.feed_id)
-    found = {row[0]: row[1] for row in conn.execute(own) if row[0] is not None}
-    elsewhere = sa.or_(items.c.feed_id.is_(None), sightings.c.feed_id != items.c.feed_id)
-    also = sa.select(sightings.c.feed_id, sa.func.count(sightings.c.item_id.distinct()))
-    also = also.join_from(sightings, items).where(sightings.c.feed_id.is_not(None), elsewhere, unread)
-    for feed_id, number in conn.execute(also.group_by(sightings.c.feed_id)):
-        found[feed_id] = found.get(feed_id, 0) + number
-    return found
 
 
 def related(conn: Connection, item_id: int, *, limit: int = 10) -> list[dict[str, Any]]:

@@ -220,7 +220,6 @@ def queries() -> dict[str, Callable[[Connection], object]]:
     }
     found["neighbours"] = lambda conn: items.neighbours(conn, 10_000)
     found["counts beside the filters"] = library.tally
-    found["unread of each feed"] = library.unread_by_feed
     found["tags in use"] = tag_functions.counts
     found["items at each stage"] = items.counts
     found["queue size"] = lambda conn: items.queue_size(conn, NOW)
