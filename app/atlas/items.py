@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from atlas import library, tags
-from atlas.database.dialect import MAX_ID, UtcDateTime, insert, insert_for, is_sqlite, write_rows
+from atlas.database.dialect import MAX_ID, UtcDateTime, insert, insert_for, is_sqlite, of_rows, write_rows
 from atlas.database.engine import read
 from atlas.database.tables import contents, feeds, hosts, items, sightings, transitions, versions
 from atlas.stages.table import DONE, FETCHING, TERMINAL, Stage
@@ -55,6 +55,9 @@ INTERNAL = "atlas:"
 IMPORT_SHARE = 0.5
 #: A host that may not be asked for longer than this rests; shorter is the usual pause between two fetches.
 LONG_REST = dt.timedelta(seconds=60)
+
+#: More rows than these are worth a statement of their own.
+FEW = 20
 
 _ADMIT_AT_ONCE = 200  # items in one transaction: the write lock is short
 _PUT_OFF_AT_ONCE = 1000
@@ -210,10 +213,10 @@ def _insert_rows(conn: Connection, rows: list[dict[str, Any]], *, keep_order: bo
     by_key = {row["url_key"]: row for row in reversed(rows)}  # the first of several is inserted
     keys = dict.fromkeys(row["url_key"] for row in rows) if keep_order else sorted(by_key)
     names = dict.fromkeys(name for row in rows for name in row)
-    found = conn.execute(
-        _insert_new(conn.dialect.name),
-        [{name: by_key[key].get(name) for name in names} for key in keys],
-    )
+    new = _insert_new(conn.dialect.name)
+    full = [{name: by_key[key].get(name) for name in names} for key in keys]
+    many = len(full) > FEW and not is_sqlite(conn)
+    found = conn.execute(*of_rows(new, full)) if many else conn.execute(new, full)
     inserted = {key: item_id for item_id, key in found}
     _record_all(conn, [(item_id, by_key[key], "Added") for key, item_id in inserted.items()])
     return inserted

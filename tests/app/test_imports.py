@@ -417,3 +417,24 @@ def test_the_files_in_an_archive_are_read_where_they_are(importer: Importer) -> 
     assert (done["format"], nonzero(done)) == ("folder", {"added": 2})
     assert importer.item("https://example.org/saved-page").original_sha256
     assert not list(importer.settings.data_dir.parent.rglob("outside*"))
+
+
+def test_many_rows_at_once_hold_what_few_hold(engine: Engine, clock: Clock) -> None:
+    fields = {
+        "media": {"a": [1, None, "x\x00"]},
+        "published_at": dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=14))),
+        "note": "half a pair \ud800, \x00 and “quotes”",
+    }
+    with engine.begin() as conn:
+        for first, count in ((0, 1), (1, items.FEW + 5)):
+            news = [
+                items.New(f"https://example.org/{n}", "c", title="T", fields=fields)
+                for n in range(first, first + count)
+            ]
+            added = items.add_many(conn, news, now=clock())
+            assert all(isinstance(one, items.Added) and one.duplicate_of is None for one in added)
+        columns = [column for column in items_table.c if column.name not in {"id", "url", "url_key"}]
+        rows = conn.execute(sa.select(*columns)).all()
+    assert len(rows) == items.FEW + 6
+    assert all(row == rows[0] for row in rows)
+    assert rows[0].media == {"a": [1, None, "x\ufffd"]}
