@@ -172,13 +172,14 @@ def test_dead_letters_by_reason_and_their_ways_out(client: TestClient) -> None:
 
 def test_pasting_the_text_of_a_dead_letter_lets_it_go_on(client: TestClient) -> None:
     dead = put_failed(client)
-    assert submit(client, f"/failed/{dead}/content", content="  \n ").status_code == 422
-    answer = submit(client, f"/failed/{dead}/content", content="I have <it>.\n\nOn paper.")
+    assert submit(client, "/failed/content", item=str(dead), content="  \n ").status_code == 422
+    answer = submit(client, "/failed/content", item=str(dead), content="I have <it>.\n\nOn paper.")
     assert answer.headers["location"] == f"/items/{dead}"
     row = item_of(client, dead)
     assert (row["stage"], row["error"]) == (190, None)
     readable = put_article(client)
-    assert submit(client, f"/failed/{readable}/content", content="Another text").status_code == 409
+    assert submit(client, "/failed/content", item=str(readable), content="More").status_code == 409
+    assert submit(client, "/failed/content", item="x", content="More").status_code == 404
 
 
 def test_notes_pieces_and_pages_come_in_by_forms(client: TestClient) -> None:
@@ -218,6 +219,9 @@ def test_files_come_in_each_for_itself(client: TestClient) -> None:
     assert "cannot be read" in said[1]
     one = send_files(client, "/add/files", [("c.md", b"# Heading\n\nText.")])
     assert one.headers["location"].startswith("/items/")
+    large = send_files(client, "/add/files", [("d.txt", b"A long text. " * 200_000)])
+    assert large.headers["location"].startswith("/items/"), "as large as the setting allows"
+    assert send_files(client, "/add/files", [("e.txt", b"x" * 21_000_000)]).status_code == 413
     assert send_files(client, "/add/files", []).status_code == 422
     # Its own token, as all forms need one.
     sent = [("files", ("a.txt", io.BytesIO(b"x"), "text/plain"))]

@@ -26,6 +26,9 @@ LARGE_BODIES = {
     ("POST", "/api/files"): "upload_max_bytes",
     ("POST", "/api/imports"): "import_max_bytes",
     ("POST", "/imports"): "import_max_bytes",
+    ("POST", "/add/files"): "upload_max_bytes",
+    ("POST", "/add/paste"): "upload_max_bytes",
+    ("POST", "/failed/content"): "upload_max_bytes",
 }
 
 _NUMBER = re.compile(r"/[0-9]+(?=/)")

@@ -12,7 +12,7 @@ from atlas.api.edge import request_id
 from atlas.api.state import state
 from atlas.database.engine import read
 from atlas.web.forms import Form, Sent, SentForm
-from atlas.web.page import back, found, number, page, see
+from atlas.web.page import back, found, number, numbers, page, see
 
 router = APIRouter(include_in_schema=False)
 
@@ -71,10 +71,11 @@ def content_form(request: Request, item_id: int) -> Response:
     return _content(request, item_id)
 
 
-@router.post("/failed/{item_id:row}/content")
-def content(request: Request, item_id: int, sent: SentForm) -> Response:
+@router.post("/failed/content")
+def content(request: Request, sent: SentForm) -> Response:
     """Go on with a text or page that was handed in."""
     parts = state(request)
+    (item_id, *_) = numbers(sent.fields.get("item", "")) or [0]
     markup = pasted(sent)
     if not markup:
         return _content(request, item_id, error="There is no text in it.", status=422)
