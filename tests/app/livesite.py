@@ -24,6 +24,8 @@ from atlas.database.tables import feeds, highlights, import_rows, imports, trans
 from atlas.database.tables import items as items_table
 from atlas.settings import Settings
 
+expect.set_options(timeout=15_000)  # tests may share a busy machine
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 APP = Path(__file__).resolve().parents[2] / "app"
 PASSWORD = "a long enough password"
