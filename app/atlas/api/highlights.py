@@ -118,7 +118,7 @@ def everywhere(
     request: Request,
     limit: Annotated[int, Query(description="How many at most.", ge=1, le=200)] = 50,
     cursor: Annotated[
-        int | None, _given, Query(description="`next` of the page before.", ge=1, le=MAX_ID)
+        Annotated[int, Field(ge=1, le=MAX_ID)] | None, _given, Query(description="`next` of the page before.")
     ] = None,
 ) -> dict[str, Any]:
     """List the highlights of all items, newest first."""

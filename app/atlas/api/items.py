@@ -340,7 +340,7 @@ def history(
     item_id: ItemId,
     limit: Annotated[int, Query(description="How many steps at most.", ge=1, le=500)] = 100,
     cursor: Annotated[
-        int | None, _given, Query(description="`next` of the page before.", ge=0, le=10**9)
+        Annotated[int, Field(ge=0, le=10**9)] | None, _given, Query(description="`next` of the page before.")
     ] = None,
 ) -> dict[str, Any]:
     """Follow an item through its stages, oldest first, with the reason of each step."""
