@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from atlas.settings import Settings
 from atlasctl.health.definitions import load
 
 pytestmark = pytest.mark.slow
@@ -18,8 +19,14 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if (path / "tree").is_dir())
 SECRETS = {"atlas_owner_password": "correct horse", "atlas_database_password": "battery-staple"}
+GIVEN = "tr0mb0ne"
 VARIANTS = {
-    "production": {"atlas_domain": "atlas.example.org", "atlas_public_port": 443, "atlas_auth_mode": "both"},
+    "production": {
+        "atlas_domain": "atlas.example.org",
+        "atlas_public_port": 443,
+        "atlas_auth_mode": "both",
+        "atlas_secrets": {"smtp_password": GIVEN},
+    },
     "local": {
         "atlas_domain": "localhost",
         "atlas_public_port": "8443",  # as text, as from the command line
@@ -141,7 +148,21 @@ def test_no_secret_outside_its_file(variant):
     for path in files(variant):
         text = path.read_text()
         if path.parent.name != "secrets":
-            assert not [secret for secret in SECRETS.values() if secret in text], path
+            assert not [secret for secret in (*SECRETS.values(), GIVEN) if secret in text], path
+
+
+def test_a_secret_that_was_given_is_handed_to_every_unit_of_the_app(rendered):
+    unit = "atlas/etc/systemd/system/atlas-worker.service"
+    given = "LoadCredential=smtp_password:/etc/atlas/secrets/smtp_password"
+    assert given in (rendered["production"] / unit).read_text()
+    assert (rendered["production"] / "atlas/etc/atlas/secrets/smtp_password").read_text() == GIVEN
+    assert "smtp_password" not in (rendered["local"] / unit).read_text()
+
+
+def test_every_secret_of_the_app_can_be_given():
+    secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    files = {path.stem for path in (ROOT / "roles/atlas/tree/etc/atlas/secrets").iterdir()}
+    assert secret == files
 
 
 def test_the_two_ways_of_guarding_the_pages(rendered):
