@@ -39,6 +39,20 @@ def test_programs_get_json_while_the_app_is_away(web):
     assert away.json()["error"]["code"] == "unavailable"
 
 
+@pytest.mark.parametrize(
+    "path", ["/accounts/ClientLogin", "/reader/api/0/token", "/fever", "/fever/?api", "/wallabag/api/version"]
+)
+def test_feed_readers_need_no_password_of_nginx(web, path):
+    assert web.get(path).json()["error"]["code"] == "unavailable"
+
+
+def test_imports_may_be_large_and_nothing_else(web):
+    body = b"x" * 26_000_000
+    token = {"Authorization": "Bearer atl_x"}
+    assert web.post("/api/items", content=body, headers=token).status_code == 413
+    assert web.post("/api/imports", content=body, headers=token).status_code == 503
+
+
 def test_the_status_page_needs_no_app(web, login):
     assert web.get(STATUS).text == "all is well\n"
     assert web.get("/status/").status_code == 401
