@@ -94,8 +94,15 @@ class Clerk:
         Raises Stopping, and the database's errors when it is away.
         """
         for chore in self.chores:
-            if self._is_worth_a_look(chore) and self._take(chore):
-                self._do(chore)
+            try:
+                if not (self._is_worth_a_look(chore) and self._take(chore)):
+                    continue
+            except Exception as error:
+                if is_outage(error):
+                    raise
+                log.exception("chore not begun", chore=chore.name)
+                continue
+            self._do(chore)
 
     def _is_worth_a_look(self, chore: Chore) -> bool:
         if time.monotonic() < self._looked.get(chore.name, 0.0):

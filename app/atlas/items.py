@@ -692,6 +692,13 @@ def fail(conn: Connection, leased: Leased, error: ItemError, *, now: dt.datetime
     return _write(conn, leased, values, [Step(Stage.PERMANENT_ERROR, error.message)], now)
 
 
+def own_title(conn: Connection, item_id: int) -> tuple[str | None, bool]:
+    """Return what an item is called, and whether a person named it so; its row is locked."""
+    query = sa.select(items.c.title, items.c.titled_at).where(items.c.id == item_id)
+    found = conn.execute(query.with_for_update()).one_or_none()
+    return (None, False) if found is None else (found.title, found.titled_at is not None)
+
+
 _HELD = items.update().where(items.c.id == sa.bindparam("item"), items.c.lease == sa.bindparam("token"))
 
 
@@ -832,22 +839,6 @@ _SHOWN_ALONE = (
     items.c.text_sha256, items.c.original_sha256, items.c.original_type, items.c.final_url,
     items.c.correlation_id, contents.c.text, contents.c.html,
 )  # fmt: skip
-
-
-def list_items(
-    conn: Connection,
-    *,
-    stage: int | Collection[int] | None = None,
-    kind: str | None = None,
-    q: str | None = None,
-    feed_id: int | None = None,
-    limit: int = 50,
-    cursor: int | None = None,
-) -> tuple[list[dict[str, Any]], int | None]:
-    """Return a page of the library, newest first, and its cursor: see `library.listing`."""
-    wanted = library.Filter(stage=stage, kind=kind, q=q or "", feed_id=feed_id)
-    page = library.listing(conn, wanted, limit=limit, cursor=None if cursor is None else str(cursor))
-    return page.rows, None if page.next is None else int(page.next)
 
 
 def _at(stages: Collection[int]) -> sa.ColumnElement[bool]:

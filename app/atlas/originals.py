@@ -31,7 +31,7 @@ def put(data_dir: Path, raw: bytes) -> str:
     """Keep `raw` and return its SHA-256 in hex. Bytes that are here already are not written again."""
     sha256 = hashlib.sha256(raw).hexdigest()
     path = _path(data_dir, sha256)
-    if not path.exists():
+    if not _is_there(path):
         _make_directory(path.parent)
         _write(path, zstandard.ZstdCompressor(level=3, write_checksum=True).compress(raw))
     return sha256
@@ -41,7 +41,8 @@ def get(data_dir: Path, sha256: str) -> bytes:
     """Return the original of that hash. Raises OriginalMissing or OriginalCorrupt."""
     path = _path(data_dir, sha256)
     try:
-        raw = zstandard.ZstdDecompressor().decompress(path.read_bytes())
+        with path.open("rb") as packed:
+            raw = b"".join(zstandard.ZstdDecompressor().read_to_iter(packed))
     except FileNotFoundError:
         raise OriginalMissing(f"the original {sha256} is not in {path.parent}") from None
     except zstandard.ZstdError as error:
@@ -58,7 +59,7 @@ def put_file(data_dir: Path, file: IO[bytes]) -> str:
     while chunk := file.read(_CHUNK):
         digest.update(chunk)
     path = _path(data_dir, digest.hexdigest())
-    if not path.exists():
+    if not _is_there(path):
         _make_directory(path.parent)
         file.seek(0)
         compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
@@ -140,6 +141,15 @@ def _path(data_dir: Path, sha256: str) -> Path:
     if not _SHA256.fullmatch(sha256):
         raise OriginalMissing(f"{sha256!r} is no SHA-256")
     return data_dir / "originals" / sha256[:2] / sha256[2:4] / f"{sha256}.zst"
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether an original is kept, and if so make it young again: `atlas clean` leaves it alone."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _make_directory(directory: Path) -> None:

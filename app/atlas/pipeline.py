@@ -135,10 +135,8 @@ def _read(ctx: Context, leased: Leased, raw: bytes, tally: Tally) -> tuple[Lease
 
 
 def _base(leased: Leased) -> str:
-    """Return the address that links in it start from: of an archived copy, the page's own."""
-    address = leased.final_url or leased.url
-    copy = wayback.copied(address)
-    return address if copy is None else copy[1]
+    """Return the address that links in it start from."""
+    return wayback.page_address(leased.final_url or leased.url)
 
 
 def _kept(ctx: Context, leased: Leased) -> bytes | None:

@@ -33,13 +33,23 @@ def save(
     if text is None:
         return False
     notes = _without(text, get(conn, item_id))
-    both = f"{notes}\n\n{text_of(segments)}" if notes else text_of(segments)
-    conn.execute(contents.update().where(contents.c.item_id == item_id).values(text=both))
+    change = contents.update().where(contents.c.item_id == item_id)
+    conn.execute(change.values(text=_with(notes, segments)))
     values = {"source": source, "language": language, "segments": list(segments), "at": now}
     new = insert(conn, transcripts).values(item_id=item_id, **values)
     conn.execute(new.on_conflict_do_update(index_elements=["item_id"], set_=values))
     conn.execute(transcript_searches.delete().where(transcript_searches.c.item_id == item_id))
     return True
+
+
+def behind(conn: Connection, item_id: int, text: str) -> str:
+    """Return a text as it is searched: with the transcript of its item, if there is one."""
+    kept = get(conn, item_id)
+    return text if kept is None else _with(text, kept["segments"])
+
+
+def _with(notes: str, segments: Sequence[Segment]) -> str:
+    return f"{notes}\n\n{text_of(segments)}" if notes else text_of(segments)
 
 
 def _without(text: str, old: dict[str, Any] | None) -> str:

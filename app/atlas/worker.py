@@ -270,7 +270,7 @@ class Worker:
                 clerk.go_round()
             except Stopping:
                 return
-            except sa.exc.SQLAlchemyError as error:
+            except Exception as error:
                 if not is_outage(error):
                     log.exception("chores stopped short")
                 self._stop.wait(HEARTBEAT)

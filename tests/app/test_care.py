@@ -16,7 +16,7 @@ from conftest import Clock
 from reading_hand import Reader, read_all
 from sqlalchemy.engine import Engine
 
-from atlas import items, originals
+from atlas import items, originals, transcripts
 from atlas.care import backup
 from atlas.care.audit import Finding, audit
 from atlas.care.clean import clean
@@ -100,6 +100,49 @@ def test_everything_is_read_again_and_what_a_person_did_stays(
         assert {hit.id for hit in search(conn, "picnic")[1]} == {first, second, third}
         assert items.history(conn, first)[-1]["reason"] == "Read again from the original: text, html"
     assert reprocess(settings, engine, Reader(), Wanted(), clock=clock).counts == {"read": 3, "unchanged": 3}
+
+
+def test_transcripts_and_names_given_meanwhile_outlive_a_reading(
+    engine: Engine, settings: Settings, clock: Clock
+) -> None:
+    class Slow(Reader):
+        def read(self, raw: bytes, content_type: str | None, url: str) -> Page:
+            if url == "https://e.org/2":
+                change(engine, second, title="Named meanwhile", titled_at=clock())
+            return super().read(raw, content_type, url)
+
+    first, second = (put(engine, settings, clock, number) for number in (1, 2))
+    with engine.begin() as conn:
+        segments = [[0.0, 1.0, None, "spoken word"]]
+        transcripts.save(conn, first, segments, source="pushed", language=None, now=clock())
+    change(engine, second, byline="Wrong")
+    report = reprocess(settings, engine, Slow(), Wanted(), clock=clock)
+    assert [one["changed"] for one in report.changes] == [["byline"]]
+    assert get(engine, first)["text"].endswith("spoken word")
+    assert get(engine, second)["title"] == "Named meanwhile"
+
+
+def test_an_archived_copy_is_read_again_as_it_was_read(
+    engine: Engine, settings: Settings, clock: Clock
+) -> None:
+    asked = []
+
+    class Asked(Reader):
+        def read(self, raw: bytes, content_type: str | None, url: str) -> Page:
+            asked.append(url)
+            return super().read(raw, content_type, url)
+
+    copy = "https://web.archive.org/web/20240517000000id_/https://e.org/1"
+    put(engine, settings, clock, final_url=copy)
+    reprocess(settings, engine, Asked(), Wanted(), clock=clock)
+    assert asked == ["https://e.org/1"]
+
+
+def test_what_a_person_handed_in_is_no_junk(engine: Engine, settings: Settings, clock: Clock) -> None:
+    put(engine, settings, clock, original_type="text/html; charset=utf-8; handed=yes", word_count=3)
+    with engine.begin() as conn:
+        conn.execute(contents.update().values(text="Three short words"))
+    assert [finding.code for finding in audit(settings, engine) if finding.code == "junk"] == []
 
 
 class Killed(Reader):

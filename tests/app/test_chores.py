@@ -65,6 +65,16 @@ def test_a_chore_that_fails_comes_round_again_and_stops_no_other(ctx, engine, cl
     assert office.done == 2
 
 
+def test_a_chore_that_cannot_be_begun_stops_no_other(ctx):
+    def broken(_conn, _now):
+        raise ValueError("no address")
+
+    office, other = Office(ctx, wanted=broken), Office(ctx)
+    other.chore = Chore("wash", 60, other._run)
+    Clerk(ctx, [office.chore, other.chore]).go_round()
+    assert (office.done, other.done) == (0, 1)
+
+
 def test_a_chore_in_hand_is_left_alone_until_its_worker_must_be_dead(ctx, engine, clock):
     office = Office(ctx, longest_seconds=900)
     office.clerk().go_round()

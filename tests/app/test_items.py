@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 import sqlalchemy as sa
 
-from atlas import items
+from atlas import items, library
 from atlas.database.engine import read
 from atlas.database.tables import feeds
 from atlas.database.tables import items as table
@@ -58,9 +58,10 @@ class Life:
         with read(self.engine) as conn:
             return items.get(conn, item_id)
 
-    def list(self, **values):
+    def list(self, *, limit=50, cursor=None, **values):
         with read(self.engine) as conn:
-            return items.list_items(conn, **values)
+            page = library.listing(conn, library.Filter(**values), limit=limit, cursor=cursor)
+            return page.rows, page.next
 
     def history(self, item_id):
         with read(self.engine) as conn:
@@ -342,7 +343,7 @@ def test_pages_of_the_list_newest_first(life):
     assert [row["id"] for row in rows] == ids[:1]
     assert cursor is None
     assert life.list(limit=7)[1] is None
-    assert life.list(limit=3, cursor=10**30)[0] == life.list(limit=3)[0]
+    assert life.list(limit=3, cursor=str(10**30))[0] == life.list(limit=3)[0]
 
 
 def test_the_list_by_stage_kind_and_feed(life, engine, clock):

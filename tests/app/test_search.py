@@ -8,6 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from atlas import items
+from atlas import library as shelf
 from atlas.database.engine import read
 from atlas.database.tables import contents
 from atlas.database.tables import items as items_table
@@ -230,7 +231,7 @@ def test_a_word_in_the_title_counts_more(library):
 def test_nothing_typed_is_an_error(engine, q):
     with read(engine) as conn:
         assert search(conn, q) == (0, [])
-        assert items.list_items(conn, q=q) == ([], None)
+        assert shelf.listing(conn, shelf.Filter(q=q)).rows == []
 
 
 def test_a_hit_tells_what_a_page_shows(engine, clock):

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from structlog.testing import capture_logs
 
-from atlas import items, originals, patience, pipeline, worker
+from atlas import items, originals, patience, pipeline, tags, worker
 from atlas.chores import Clerk
 from atlas.database.engine import read
 from atlas.database.tables import contents, hosts, workers
@@ -230,6 +230,35 @@ def test_the_same_text_elsewhere_is_a_duplicate_and_nothing_is_lost(engine, make
     assert trail(engine, second)[-1] == 599
     with read(engine) as conn:
         assert search(conn, "word42")[0] == 1
+
+
+def test_what_a_person_gave_a_duplicate_shows_with_the_one_that_stays(engine, make, reader) -> None:
+    reader.answers[b"https://a.example/"] = page(WORDS, title="First")
+    reader.answers[b"https://b.example/"] = page(WORDS, title="Second")
+    (first,) = add(engine, "https://a.example/")
+    make().run()
+    change = items_table.update().where(items_table.c.id == first)
+    with engine.begin() as conn:
+        conn.execute(change.values(note="Mine"))
+        second = items.add(
+            conn,
+            "https://b.example/",
+            now=worker.utc_now(),
+            correlation_id="test",
+            tags=("sea",),
+            source="web",
+        ).id
+        given = {"starred_at": worker.utc_now(), "note": "Mine, too"}
+        conn.execute(items_table.update().where(items_table.c.id == second).values(given))
+    make().run()
+    kept = item(engine, first)
+    assert item(engine, second)["duplicate_of"] == first
+    assert (kept["starred_at"], kept["note"]) == (given["starred_at"], "Mine\n\nMine, too")
+    with read(engine) as conn:
+        assert tags.of(conn, [first]) == {first: ["sea"]}
+        assert [(seen["source"], seen["url"]) for seen in items.sightings_of(conn, first)] == [
+            ("web", "https://b.example/")
+        ]
 
 
 def test_short_texts_are_never_called_the_same(engine, make, reader) -> None:

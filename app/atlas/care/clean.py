@@ -127,17 +127,17 @@ def _stuck(job: _Job, finding: Finding) -> int:
 
 
 def _orphan(job: _Job, finding: Finding) -> int:
-    old = job.now.timestamp() - YOUNG
-    names = [name for name in finding.names if originals.written_at(job.settings.data_dir, name) < old]
-    count = 0
-    for start in range(0, len(names), _PIECE):
-        piece = set(names[start : start + _PIECE])
+    old, data_dir, count = job.now.timestamp() - YOUNG, job.settings.data_dir, 0
+    names = set(finding.names)
+    if job.really:
+        with read(job.engine) as conn:  # what was handed in again meanwhile is one no more
+            names.difference_update(referenced(conn))
+    for name in sorted(names):
+        if originals.written_at(data_dir, name) >= old:  # handed in again it is young, too
+            continue
+        count += 1
         if job.really:
-            with read(job.engine) as conn:  # what was handed in again meanwhile is one no more
-                piece -= piece.intersection(referenced(conn)) if start == 0 else set()
-            for name in piece:
-                originals.remove(job.settings.data_dir, name)
-        count += len(piece)
+            originals.remove(data_dir, name)
     return count
 
 

@@ -15,11 +15,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from atlas import items, originals, related
+from atlas import items, originals, related, transcripts
 from atlas.database.dialect import insert
 from atlas.database.engine import read
 from atlas.database.tables import contents, marks
 from atlas.database.tables import items as items_table
+from atlas.fallbacks import wayback
 from atlas.settings import Settings
 from atlas.stages.context import Reads
 from atlas.stages.finish import fields_of, text_digest
@@ -131,7 +132,8 @@ def _pieces(engine: Engine, wanted: Wanted, after: int) -> Iterator[Sequence[Any
 def _read(settings: Settings, reader: Reads, row: Any) -> _Read:  # noqa: ANN401 - a row
     try:
         raw = originals.get(settings.data_dir, row.original_sha256)
-        return _Read(row, reader.read(raw, row.original_type, row.final_url or row.url))
+        address = wayback.page_address(row.final_url or row.url)
+        return _Read(row, reader.read(raw, row.original_type, address))
     except originals.OriginalMissing:
         return _Read(row, refused="original_missing")
     except originals.OriginalCorrupt:
@@ -156,7 +158,12 @@ def _settle(
                 conn, one.row.id, fields, reason=reason, now=now, correlation_id=correlation_id
             )
         return
-    changed = _changed(conn, one)
+    before = _before(conn, one, locked=not wanted.dry_run)
+    if before is None:
+        report.counts["busy"] += 1
+        return
+    text = transcripts.behind(conn, one.row.id, one.page.text)
+    changed = _changed(before, one.page, text)
     if not changed:
         report.counts["unchanged"] += 1
         return
@@ -165,29 +172,40 @@ def _settle(
     told |= {"words_before": one.row.word_count, "words_after": one.page.word_count}
     if len(report.changes) < MOST_TOLD:
         report.changes.append(told)
-    if not wanted.dry_run and not _write(conn, one, changed, now, correlation_id):
+    if wanted.dry_run:
+        return
+    if not _write(conn, before, one.page, text=text, changed=changed, now=now, correlation_id=correlation_id):
         report.counts["busy"] += 1
 
 
-def _changed(conn: Connection, one: _Read) -> list[str]:
-    """Name what is not as it was."""
-    page = one.page
-    assert page is not None  # noqa: S101 - for the type checker
+def _before(conn: Connection, one: _Read, *, locked: bool) -> sa.Row[Any] | None:
+    """Return the item as it is by now; None when it is gone, or has another original."""
     query = sa.select(items_table, contents.c.text, contents.c.html)
-    query = query.select_from(items_table.outerjoin(contents)).where(items_table.c.id == one.row.id)
-    before = conn.execute(query).one_or_none()
-    if before is None:
-        return []
-    after = {**fields_of(page), "text": page.text, "html": page.html}
+    query = query.select_from(items_table.outerjoin(contents)).where(
+        items_table.c.id == one.row.id, items_table.c.original_sha256 == one.row.original_sha256
+    )
+    return conn.execute(query.with_for_update(of=items_table) if locked else query).one_or_none()
+
+
+def _changed(before: sa.Row[Any], page: Page, text: str) -> list[str]:
+    """Name what is not as it was."""
+    after = {**fields_of(page), "text": text, "html": page.html}
     if page.title and before.titled_at is None:
         after["title"] = page.title
     return [name for name, value in after.items() if before._mapping[name] != value]
 
 
-def _write(conn: Connection, one: _Read, changed: list[str], now: dt.datetime, correlation_id: str) -> bool:
-    """Write what was read, unless the item was changed or taken meanwhile."""
-    page, row = one.page, one.row
-    assert page is not None  # noqa: S101 - for the type checker
+def _write(
+    conn: Connection,
+    row: sa.Row[Any],
+    page: Page,
+    *,
+    text: str,
+    changed: list[str],
+    now: dt.datetime,
+    correlation_id: str,
+) -> bool:
+    """Write what was read, unless the item was taken meanwhile."""
     title = page.title if page.title and row.titled_at is None else row.title
     digest = None if row.kind == "note" else text_digest(page)
     values = {**fields_of(page), "title": title, "text_sha256": digest}
@@ -198,7 +216,7 @@ def _write(conn: Connection, one: _Read, changed: list[str], now: dt.datetime, c
         row.id,
         values,
         original_sha256=row.original_sha256,
-        text=page.text,
+        text=text,
         html=page.html,
         reason=reason,
         now=now,

@@ -34,8 +34,8 @@ _ITEM = (
     items.c.id, items.c.kind, items.c.url, items.c.stage, items.c.source, items.c.title, items.c.byline,
     items.c.site, items.c.language, items.c.excerpt, items.c.image, items.c.published_at, items.c.word_count,
     items.c.text_sha256, items.c.final_url, items.c.added_at, items.c.updated_at, items.c.read_at,
-    items.c.starred_at, items.c.progress, items.c.note, items.c.summary, items.c.keywords, items.c.media,
-    items.c.error,
+    items.c.starred_at, items.c.titled_at, items.c.progress, items.c.note, items.c.summary,
+    items.c.keywords, items.c.media, items.c.error,
 )  # fmt: skip
 _HIGHLIGHT = (
     highlights.c.item_id, highlights.c.quote, highlights.c.prefix, highlights.c.suffix, highlights.c.position,

@@ -40,6 +40,12 @@ def copied(address: str) -> tuple[str, str] | None:
     return f"{when[:4]}-{when[4:6]}-{when[6:8]}", found["what"]
 
 
+def page_address(address: str) -> str:
+    """Return the address that links in a page start from: of an archived copy, the page's own."""
+    copy = copied(address)
+    return address if copy is None else copy[1]
+
+
 def is_copy(response: Response) -> bool:
     """Tell whether what came is a copy still, and not somewhere else the archive sent us on to."""
     return copied(response.final_url) is not None

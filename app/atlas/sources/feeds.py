@@ -98,7 +98,15 @@ def due(conn: Connection, now: dt.datetime, *, limit: int = 1000) -> list[tuple[
     """List the feeds to be asked, longest due first, as (id, host)."""
     query = sa.select(feeds.c.id, feeds.c.url).where(feeds.c.due_at <= now, feeds.c.paused_at.is_(None))
     rows = conn.execute(query.order_by(feeds.c.due_at, feeds.c.id).limit(limit))
-    return [(row.id, normalise(row.url)[2]) for row in rows]
+    return [(row.id, _host(row.url)) for row in rows]
+
+
+def _host(url: str) -> str:
+    """Return the host of a feed; of an address that is none any more, the address: it fails by itself."""
+    try:
+        return normalise(url)[2]
+    except InvalidUrl:
+        return url
 
 
 def is_any_due(conn: Connection, now: dt.datetime) -> bool:
@@ -226,7 +234,7 @@ def _write_failure(
     pause = min(feed.interval_seconds * 2.0 ** min(feed.failures, 20), MAX_PAUSE_SECONDS)
     if isinstance(error, FetchError) and error.retry_after is not None:
         pause = max(error.retry_after, MIN_PAUSE_SECONDS)
-        items.postpone_host(conn, normalise(feed.url)[2], until=now + dt.timedelta(seconds=pause))
+        items.postpone_host(conn, _host(feed.url), until=now + dt.timedelta(seconds=pause))
     failures = feed.failures + 1
     stored = {"code": error.code, "message": error.message, "at": now.isoformat(timespec="seconds")}
     values: dict[str, Any] = {"failures": failures, "error": stored}

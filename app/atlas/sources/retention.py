@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from atlas import deleting
-from atlas.database.tables import feeds, highlights, item_tags, items, tags
+from atlas.database.tables import feeds, highlights, item_tags, items, sightings, tags
 from atlas.stages.context import Context
 from atlas.stages.table import DONE
 
@@ -47,13 +47,16 @@ _LIMITED = feeds.c.retention_days.is_not(None)
 
 
 def _old(feed_id: int, before: dt.datetime, own_tags: list[str]) -> sa.Select[tuple[int]]:
-    """Find what a feed brought and was read before a moment, and that nobody marked.
+    """Find what a feed brought and was read before a moment, and that nobody marked or saved besides.
 
     Tags that the feed's own rules give mark nothing.
     """
     by_hand = sa.select(item_tags.c.item_id).join(tags).where(item_tags.c.item_id == items.c.id)
     by_hand = by_hand.where(tags.c.key.not_in([tag.casefold() for tag in own_tags]))
     marked = sa.select(highlights.c.id).where(highlights.c.item_id == items.c.id)
+    twin = items.alias()
+    saved = sa.select(twin.c.id).where(twin.c.duplicate_of == items.c.id, twin.c.source != "feed")
+    seen = sa.select(sightings.c.id).where(sightings.c.item_id == items.c.id, sightings.c.source != "feed")
     return sa.select(items.c.id).where(
         items.c.feed_id == feed_id,
         items.c.source == "feed",
@@ -64,4 +67,6 @@ def _old(feed_id: int, before: dt.datetime, own_tags: list[str]) -> sa.Select[tu
         sa.func.coalesce(items.c.note, "") == "",
         ~by_hand.exists(),
         ~marked.exists(),
+        ~saved.exists(),
+        ~seen.exists(),
     )

@@ -21,6 +21,7 @@ from atlas import transcripts
 from atlas.database.tables import items, transcript_searches
 from atlas.media import TranscriptLink
 from atlas.net.errors import FetchError
+from atlas.patience import Stopping
 from atlas.resilience import breakers
 from atlas.resilience.breakers import BreakerOpen
 from atlas.sources.transcripts import Segment, TranscriptError, checked
@@ -123,9 +124,19 @@ def _look_for(this: _Round, item: sa.Row[Any]) -> None:
         count("transcripts", missing.source, missing.outcome)
         ctx.write(partial(_again, item=item, missing=missing, now=ctx.clock()))
         return
+    except (Stopping, sa.exc.SQLAlchemyError):
+        raise
+    except Exception:
+        log.exception("transcript search broke", item=item.id)
+        broke = _Missing("page", "failed", "Atlas itself had a problem with this; its log says more.")
+        ctx.write(partial(_again, item=item, missing=broke, now=ctx.clock()))
+        return
     count("transcripts", source, "fetched")
     save = partial(transcripts.save, item_id=item.id, segments=segments, source=source)
-    ctx.write(partial(save, language=language, now=ctx.clock()))
+    if not ctx.write(partial(save, language=language, now=ctx.clock())):
+        gone = _Missing(source, "missing", "There is nothing to read of this item.", for_good=True)
+        ctx.write(partial(_again, item=item, missing=gone, now=ctx.clock()))
+        return
     log.info("transcript found", item=item.id, source=source, segments=len(segments))
 
 

@@ -6,13 +6,14 @@ import unicodedata
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from atlas import items, related
+from atlas import items, related, transcripts
 from atlas.database.dialect import is_sqlite
 from atlas.database.tables import items as items_table
 from atlas.items import Leased, Step
 from atlas.stages.context import Context, LeaseLost
 from atlas.stages.page import Page
 from atlas.stages.table import DONE, Stage
+from atlas.twins import hand_over
 
 #: Shorter texts are equal too easily ("Page 2", a caption) to be called the same article.
 MIN_WORDS = 50
@@ -38,10 +39,11 @@ def finish(ctx: Context, leased: Leased, page: Page) -> Stage:
         if not items.advance(conn, leased, steps, now=now, due=None, fields=fields):
             raise LeaseLost
         if original is None:
-            items.write_content(conn, leased.id, title=title or "", text=page.text, html=page.html)
+            text = transcripts.behind(conn, leased.id, page.text)
+            items.write_content(conn, leased.id, title=title or "", text=text, html=page.html)
         else:  # what its feed had of it is no longer needed
             items.drop_content(conn, leased.id)
-            _point_at(conn, leased.id, original)
+            hand_over(conn, leased.id, original, now=now)
         return steps[-1].stage
 
     return ctx.write(write)
@@ -67,18 +69,8 @@ def _same_text(conn: Connection, digest: str, item_id: int) -> int | None:
 
 def _title(conn: Connection, item_id: int, page: Page) -> str | None:
     """Return what an item is called: as a person named it, else as it says itself, else as it came."""
-    query = sa.select(items_table.c.title, items_table.c.titled_at).where(items_table.c.id == item_id)
-    found = conn.execute(query).one_or_none()
-    if found is None or (page.title and found.titled_at is None):
-        return page.title
-    title: str | None = found.title
-    return title or page.title
-
-
-def _point_at(conn: Connection, item_id: int, original: int) -> None:
-    """Let what was a duplicate of this item, which is one itself, point at the original."""
-    change = items_table.update().where(items_table.c.duplicate_of == item_id)
-    conn.execute(change.values(duplicate_of=original))
+    title, is_named = items.own_title(conn, item_id)
+    return page.title if page.title and not is_named else title or page.title
 
 
 #: What an item is, in its history.

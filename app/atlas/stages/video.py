@@ -48,14 +48,13 @@ def take_video(ctx: Context, leased: Leased, video: str) -> Stage:
 
     def write(conn: Connection) -> Stage:
         now = ctx.clock()
-        own = items.get(conn, leased.id)
+        own, is_named = items.own_title(conn, leased.id)
         kept = {name: value for name, value in fields.items() if value is not None}
-        if own is not None and own["title"] and not title:
-            kept.pop("title", None)
+        if own and (is_named or not title):
+            kept["title"] = own
         if not items.advance(conn, leased, steps, now=now, due=None, fields=kept):
             raise LeaseLost
-        shown = title or (own["title"] if own else None) or ""
-        items.write_content(conn, leased.id, title=shown, text="", html="")
+        items.write_content(conn, leased.id, title=kept.get("title") or "", text="", html="")
         transcripts.look_for(conn, leased.id, now=now)
         return Stage.COMPLETE
 

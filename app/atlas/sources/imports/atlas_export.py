@@ -28,7 +28,7 @@ LARGEST_LINE = 64_000_000
 VERSION = 1
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_MOMENTS = ("added_at", "read_at", "starred_at", "published_at")
+_MOMENTS = ("added_at", "read_at", "starred_at", "titled_at", "published_at")
 _TEXTS = ("byline", "site", "language", "excerpt")
 _ADDRESSED = ("final_url", "image")
 _KINDS = ("article", "podcast", "video", "note", "mail", "file")

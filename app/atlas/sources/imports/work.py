@@ -26,7 +26,7 @@ from atlas.settings import Settings
 from atlas.sources.imports import batch as batches
 from atlas.sources.imports.batch import Job, Outcome, Prepared
 from atlas.sources.imports.formats import FORMATS
-from atlas.sources.imports.record import Entry, Unreadable
+from atlas.sources.imports.record import Entry, Refused, Unreadable
 from atlas.stages.context import Context
 from atlas.telemetry import errors
 
@@ -194,12 +194,21 @@ def _pieces(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
     size = 0
     for entry in entries:
         piece.append(entry)
-        size += len(getattr(entry, "content", None) or b"")
+        size += _size(entry)
         if len(piece) >= RECORDS or size >= CONTENT_BYTES:
             yield piece
             piece, size = [], 0
     if piece:
         yield piece
+
+
+def _size(entry: Entry) -> int:
+    """Return how much an entry carries, in bytes or characters."""
+    if isinstance(entry, Refused):
+        return 0
+    read = (entry.kept or {}).get("content")
+    texts = read.values() if isinstance(read, dict) else ()
+    return len(entry.content or b"") + sum(len(text) for text in texts if isinstance(text, str))
 
 
 def _job(ours: _Run) -> Job:
