@@ -106,6 +106,7 @@ def test_nobody_becomes_somebody_who_is_there_already(client, provider, clock) -
         {"sub": "7"},
         {"sub": "7", "preferred_username": "stranger"},
         {"sub": "7", "preferred_username": "owner"},
+        {"sub": "7", "preferred_username": "anna@example.org"},
         {"sub": "7", "email": "anna@example.org"},
         {"sub": "7", "email": "anna@example.org", "email_verified": False},
         {"sub": "7", "email": "anna@example.org", "email_verified": "true"},

@@ -208,8 +208,12 @@ def derived(secret: str, purpose: str) -> str:
 
 
 def _names(claims: Mapping[str, Any]) -> list[str]:
-    """Return what the provider calls someone; an address only when it says that it has verified it."""
-    found = [claims.get("preferred_username")]
+    """Return what the provider calls someone; an address only when it says that it has verified it.
+
+    At some providers people choose what they are called: no name may pass for an address.
+    """
+    chosen = claims.get("preferred_username")
+    found: list[Any] = [chosen] if isinstance(chosen, str) and "@" not in chosen else []
     if claims.get("email_verified") is True:
         found.insert(0, claims.get("email"))
     return [name for name in found if isinstance(name, str) and name]

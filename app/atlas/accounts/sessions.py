@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from atlas.accounts.journal import audit
-from atlas.database.tables import sessions, users
+from atlas.database.tables import sessions, tokens, users
 
 #: A session in use is prolonged when it was not for this long, so that not every request writes.
 TOUCH_AFTER = dt.timedelta(hours=1)
@@ -132,3 +132,9 @@ def end_sessions(conn: Connection, user_id: int, *, but: str = "") -> int:
     """Log a user out everywhere (`but` one, by the hash of its token); return from how many sessions."""
     mine = (sessions.c.user_id == user_id) & (sessions.c.token_sha256 != but)
     return conn.execute(sessions.delete().where(mine)).rowcount
+
+
+def end_logins(conn: Connection, user_id: int) -> int:
+    """Log out a user's clients: end what they were given for the password; return how many tokens."""
+    given = (tokens.c.user_id == user_id) & (tokens.c.kind != "token")
+    return conn.execute(tokens.delete().where(given)).rowcount

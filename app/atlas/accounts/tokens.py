@@ -6,6 +6,7 @@ logged in with a name and a password.
 
 import datetime as dt
 import hashlib
+import itertools
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -78,11 +79,15 @@ def create_login(
     refresh_seconds: float | None = None,
     scopes: Collection[str] = ("read", "write"),
 ) -> tuple[str, str]:
-    """Give a client that logged in an access token, and one to refresh it ("" when none is asked for)."""
+    """Give a client that logged in an access token, and one to refresh it ("" when none is asked for).
+
+    Another device with the same app gets a name of its own, by which it is ended alone.
+    """
     conn.execute(tokens.delete().where(tokens.c.expires_at <= now, tokens.c.kind != "token"))
     mine = sa.select(tokens.c.id).where(tokens.c.user_id == user.id, tokens.c.kind != "token")
     oldest = list(conn.execute(mine.order_by(tokens.c.id.desc()).offset(MAX_LOGINS - 2)).scalars())
     conn.execute(tokens.delete().where(tokens.c.id.in_(oldest)))
+    name = _free_name(conn, user.id, name)
     access = _add(
         conn, user, name, now, kind="access", scopes=scopes, expires_at=now + dt.timedelta(seconds=seconds)
     )
@@ -229,6 +234,13 @@ def revoke_token(
         _end_login(conn, found.user_id, found.name)
     audit(conn, actor, "token.revoke", {"name": found.name}, now)
     return True
+
+
+def _free_name(conn: Connection, user_id: int, name: str) -> str:
+    mine = (tokens.c.user_id == user_id) & (tokens.c.kind != "token")
+    taken = set(conn.execute(sa.select(tokens.c.name).where(mine)).scalars())
+    names = (name if number == 1 else f"{name} ({number})" for number in itertools.count(1))
+    return next(one for one in names if one not in taken)
 
 
 def _end_login(conn: Connection, user_id: int, name: str) -> bool:

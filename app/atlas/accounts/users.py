@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from atlas.accounts import passwords
 from atlas.accounts.journal import audit
-from atlas.accounts.sessions import end_sessions
+from atlas.accounts.sessions import end_logins, end_sessions
 from atlas.database.tables import users
 
 #: What a user may be: owners manage users and everybody's tokens, members only what is their own.
@@ -96,8 +96,8 @@ def set_password(
 ) -> User:
     """Give `name` this password, making the account if there is none: the first one is an owner's.
 
-    Ends the user's sessions, but not the tokens. Raises ValueError for an empty or an endless password, and
-    LastOwnerError.
+    Ends the user's sessions and what clients were given for the old password, but not the tokens that were
+    made by hand. Raises ValueError for an empty or an endless password, and LastOwnerError.
     """
     hashed = passwords.hash_password(password)
     user = find_user(conn, name)
@@ -105,6 +105,7 @@ def set_password(
         return add_user(conn, name, now, actor=actor, role=role, password_hash=hashed)
     conn.execute(users.update().where(users.c.id == user.id).values(password_hash=hashed))
     ended = end_sessions(conn, user.id)
+    end_logins(conn, user.id)
     audit(conn, actor, "user.password", {"user": name, "sessions_ended": ended}, now)
     return user if role is None else set_role(conn, user, role, now, actor=actor)
 

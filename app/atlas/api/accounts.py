@@ -162,7 +162,10 @@ def me(request: Request) -> dict[str, Any]:
 
 @router.put("/me/password", response_model=Ended, responses=documented(401, 403, 413, 422, 429, 503))
 def change_password(request: Request, new: NewPassword, response: Response) -> dict[str, int]:
-    """Change one's own password, with the old one. All sessions end; the one that asks is made anew."""
+    """Change one's own password, with the old one.
+
+    All sessions end, and clients that logged in with it are logged out; the session that asks is made anew.
+    """
     return {"ended": change_own_password(request, new.old, new.new, response)}
 
 
@@ -197,6 +200,7 @@ def change_own_password(request: Request, old: str, new: str, response: Response
                 how="new password",
             )
             response.headers.append("Set-Cookie", session_cookie(parts.settings, token))
+    parts.tokens.forget()
     return before
 
 

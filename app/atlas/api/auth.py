@@ -150,15 +150,15 @@ CLIENTS = {
     "/fever/": "fever",
     "/wallabag/": "wallabag",
 }
-#: What clients send name and password to, and what tells them whom they talk to.
-CLIENT_LOGINS = (
-    "/accounts/ClientLogin",
-    "/oauth/v2/token",
-    "/api/version",
-    "/api/version.json",
-    "/api/info",
-    "/api/info.json",
-)
+#: What clients send name and password to, and what tells them whom they talk to. Whole paths: streams are
+#: named in paths, and may be called anything.
+CLIENT_LOGINS = frozenset(
+    {
+        "/accounts/ClientLogin", "/api/greader/accounts/ClientLogin", "/api/greader.php/accounts/ClientLogin",
+        "/fever", "/fever/", "/wallabag/oauth/v2/token", "/wallabag/api/version",
+        "/wallabag/api/version.json", "/wallabag/api/info", "/wallabag/api/info.json",
+    }
+)  # fmt: skip
 #: Below it clients only ask, also by POST, as the list of ids would be too long for an address.
 READING_POSTS = "/reader/api/0/stream/"
 
@@ -217,7 +217,7 @@ def _needed(request: Request) -> str:
 def _is_public(request: Request) -> bool:
     path = request.url.path
     if request.scope["atlas.client"] is not None:
-        return path.endswith(CLIENT_LOGINS) or request.scope["atlas.client"] == "fever"
+        return path in CLIENT_LOGINS
     return path in PUBLIC or path.startswith(PUBLIC_TREE) or (path == METRICS and _from_this_machine(request))
 
 

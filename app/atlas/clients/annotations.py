@@ -24,8 +24,8 @@ from atlas.database.tables import highlights as table
 router = APIRouter(include_in_schema=False, prefix="/wallabag/api/annotations")
 
 
-@router.get("/{entry_id:int}")
-@router.get("/{entry_id:int}.json")
+@router.get("/{entry_id:row}")
+@router.get("/{entry_id:row}.json")
 def list_annotations(request: Request, entry_id: int) -> Response:
     """List the annotations of an entry."""
     with read(state(request).engine) as conn:
@@ -33,8 +33,8 @@ def list_annotations(request: Request, entry_id: int) -> Response:
     return JSONResponse({"total": len(rows), "rows": rows})
 
 
-@router.post("/{entry_id:int}")
-@router.post("/{entry_id:int}.json")
+@router.post("/{entry_id:row}")
+@router.post("/{entry_id:row}.json")
 def add_annotation(request: Request, entry_id: int, given: Given) -> Response:
     """Mark a passage, with a note."""
     parts = state(request)
@@ -45,8 +45,8 @@ def add_annotation(request: Request, entry_id: int, given: Given) -> Response:
     return _answer(request, row, "There is no such entry, or no passage to mark.")
 
 
-@router.put("/{annotation_id:int}")
-@router.put("/{annotation_id:int}.json")
+@router.put("/{annotation_id:row}")
+@router.put("/{annotation_id:row}.json")
 def change_annotation(request: Request, annotation_id: int, given: Given) -> Response:
     """Change the note."""
     parts = state(request)
@@ -55,8 +55,8 @@ def change_annotation(request: Request, annotation_id: int, given: Given) -> Res
     return _answer(request, row, "There is no such annotation.")
 
 
-@router.delete("/{annotation_id:int}")
-@router.delete("/{annotation_id:int}.json")
+@router.delete("/{annotation_id:row}")
+@router.delete("/{annotation_id:row}.json")
 def remove_annotation(request: Request, annotation_id: int) -> Response:
     """Take a mark away."""
     with state(request).engine.begin() as conn:

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from atlas import accounts
 from atlas.api.auth import Principal, require, token_principal
+from atlas.api.rows import row_number
 from atlas.api.state import state
 from atlas.clients import streams
 from atlas.clients.logins import count_failure
@@ -197,8 +198,7 @@ def _group_id(folder: str) -> int:
 
 
 def _numbers(text: str) -> list[int]:
-    found = (part.strip() for part in text.split(","))
-    return [int(part) for part in found if part.isascii() and part.isdigit() and len(part) < 19]
+    return [one for part in text.split(",") if (one := row_number(part.strip())) is not None]
 
 
 def _seconds(moment: dt.datetime) -> int:

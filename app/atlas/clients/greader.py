@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from atlas import accounts, tags
 from atlas.api.auth import principal
 from atlas.api.errors import Problem
+from atlas.api.rows import row_number
 from atlas.api.state import state
 from atlas.clients import atom, streams
 from atlas.clients.logins import agent_of, who_logs_in
@@ -363,7 +364,7 @@ def _wanted(conn: Connection, names: Sequence[str], given: Params, limit: int) -
     return Wanted(
         clauses,
         oldest_first=given.get("r") == "o",
-        beyond=_number(given.get("c")),
+        beyond=row_number(given.get("c")),
         limit=limit + 1,
     )
 
@@ -404,7 +405,7 @@ def _without(conn: Connection, name: str) -> list[Clause | sa.TextClause]:
 def _feed_id(conn: Connection, stream: str) -> int:
     """Return the feed a stream names by number or address; 0, which is none, when it is not followed."""
     name = stream.removeprefix("feed/")
-    if (found := _number(name)) is not None:
+    if (found := row_number(name)) is not None:
         return found
     return next((feed["id"] for feed in subscriptions.list_feeds(conn) if feed["url"] == name), 0)
 
@@ -426,10 +427,6 @@ def _item_id(text: str) -> int | None:
     except ValueError:
         return None
     return found if 0 < found <= MAX_ID else None
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _moment(text: str) -> dt.datetime | None:

@@ -10,6 +10,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from atlas.api.errors import Problem
+from atlas.api.rows import row_number
 
 #: A client marks thousands of items in one request.
 MOST_FIELDS = 20_000
@@ -36,8 +37,8 @@ class Params:
 
     def number(self, name: str, default: int, *, most: int) -> int:
         """Return a whole number between 0 and `most`; the default for what is none."""
-        text = self.get(name)
-        return min(int(text), most) if text.isascii() and text.isdigit() and len(text) < 19 else default
+        found = row_number(self.get(name))
+        return default if found is None else min(found, most)
 
     def flag(self, name: str) -> bool | None:
         """Return 0 and 1, false and true; None for what is neither."""

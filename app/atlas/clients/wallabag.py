@@ -242,14 +242,14 @@ def _new(request: Request, given: Params) -> New:
     return New(url, request_id(request), title=title or None, lane=Lane.NOW, source="client", tags=names)
 
 
-@_route("GET", "/api/entries/{entry_id:int}")
+@_route("GET", "/api/entries/{entry_id:row}")
 def get_entry(request: Request, entry_id: int) -> Response:
     """Return an entry."""
     with read(state(request).engine) as conn:
         return JSONResponse(_entry(request, _found(conn, entry_id)))
 
 
-@router.get("/api/entries/{entry_id:int}/export.epub")
+@router.get("/api/entries/{entry_id:row}/export.epub")
 def export_entry(request: Request, entry_id: int) -> Response:
     """Return an entry as a book, as e-readers take it."""
     parts = state(request)
@@ -259,7 +259,7 @@ def export_entry(request: Request, entry_id: int) -> Response:
     return StreamingResponse(epub(selected, title=title, now=parts.clock()), media_type=EPUB)
 
 
-@_route("PATCH", "/api/entries/{entry_id:int}")
+@_route("PATCH", "/api/entries/{entry_id:row}")
 def change_entry(request: Request, entry_id: int, given: Given) -> Response:
     """Archive, star, tag or rename an entry."""
     return _change(request, entry_id, given, adding=False)
@@ -281,7 +281,7 @@ def _change(request: Request, entry_id: int, given: Params, *, adding: bool) -> 
         return JSONResponse(_entry(request, _found(conn, entry_id)))
 
 
-@_route("DELETE", "/api/entries/{entry_id:int}")
+@_route("DELETE", "/api/entries/{entry_id:row}")
 def remove_entry(request: Request, entry_id: int, given: Given) -> Response:
     """Remove an entry for good."""
     with state(request).engine.begin() as conn:
@@ -316,7 +316,7 @@ def remove_tags_by_name(request: Request, given: Given) -> Response:
     return JSONResponse(shown if "tags" in given else shown[0])
 
 
-@_route("DELETE", "/api/tags/{tag_id:int}")
+@_route("DELETE", "/api/tags/{tag_id:row}")
 def remove_tag(request: Request, tag_id: int) -> Response:
     """Take a tag from all items."""
     with state(request).engine.begin() as conn:
@@ -327,14 +327,14 @@ def remove_tag(request: Request, tag_id: int) -> Response:
     return JSONResponse(_tag(tag_id, name))
 
 
-@_route("GET", "/api/entries/{entry_id:int}/tags")
+@_route("GET", "/api/entries/{entry_id:row}/tags")
 def tags_of_entry(request: Request, entry_id: int) -> Response:
     """List the tags of an entry."""
     with read(state(request).engine) as conn:
         return JSONResponse([_tag(*one) for one in _found(conn, entry_id)["tags"]])
 
 
-@_route("POST", "/api/entries/{entry_id:int}/tags")
+@_route("POST", "/api/entries/{entry_id:row}/tags")
 def tag_entry(request: Request, entry_id: int, given: Given) -> Response:
     """Give an entry further tags."""
     parts = state(request)
@@ -344,7 +344,7 @@ def tag_entry(request: Request, entry_id: int, given: Given) -> Response:
         return JSONResponse(_entry(request, _found(conn, entry_id)))
 
 
-@_route("DELETE", "/api/entries/{entry_id:int}/tags/{tag_id:int}")
+@_route("DELETE", "/api/entries/{entry_id:row}/tags/{tag_id:row}")
 def untag_entry(request: Request, entry_id: int, tag_id: int) -> Response:
     """Take a tag from an entry."""
     parts = state(request)

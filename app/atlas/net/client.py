@@ -27,8 +27,8 @@ MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 _ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*")
-#: What a caller may send to one site and must not be handed to the next.
-_PRIVATE_HEADERS = frozenset({"authorization", "cookie"})
+#: What of a caller's headers a redirect to another site may take along: keys have many names.
+_PUBLIC_HEADERS = frozenset({"accept", "if-none-match", "if-modified-since"})
 
 _STATUS_WORDS = {
     401: "The site asks for a login to show this page.",
@@ -103,7 +103,7 @@ class Fetcher:
                 is_permanent = is_permanent and answer.is_permanent
                 moved_to = str(answer.url) if is_permanent else moved_to
                 if answer.url.origin != target.origin:
-                    extra = httpx2.Headers({k: v for k, v in extra.items() if k not in _PRIVATE_HEADERS})
+                    extra = httpx2.Headers({k: v for k, v in extra.items() if k in _PUBLIC_HEADERS})
                 target = answer.url
         message = f"The site sends us on and on: more than {settings.fetch_max_redirects} redirects."
         raise FetchError("too_many_redirects", message)

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from atlas.api.rows import row_number
 from atlas.api.state import state
 from atlas.database.engine import read
 from atlas.sources import subscriptions
@@ -68,14 +69,16 @@ def follow(request: Request, form: Form) -> Response:
 def mark_read(request: Request, form: Form) -> Response:
     """Note that all was read that a feed, a folder or all feeds brought, up to the newest that was shown."""
     parts = state(request)
-    feed, up_to = form.get("feed", ""), form.get("up_to", "")
+    feed_id = row_number(form.get("feed", ""))
+    if form.get("feed") and feed_id is None:
+        found(None)  # never all of them instead
     with parts.engine.begin() as conn:
         subscriptions.mark_read(
             conn,
             now=parts.clock(),
-            feed_id=int(feed) if feed.isascii() and feed.isdigit() else None,
+            feed_id=feed_id,
             folder=form.get("folder") or None,
-            up_to=int(up_to) if up_to.isascii() and up_to.isdigit() else None,
+            up_to=row_number(form.get("up_to", "")),
         )
     return back(form, "/feeds")
 

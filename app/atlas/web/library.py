@@ -22,6 +22,8 @@ from atlas.web.words import KINDS, SOURCES, STATES
 router = APIRouter(include_in_schema=False)
 
 LIST_LIMIT = 30
+#: Tags the filter form offers while one types.
+TAGS_OFFERED = 200
 
 #: What the filter form offers for each of its lists; "" is no filter.
 CHOICES: Mapping[str, Mapping[str, str]] = {
@@ -48,7 +50,7 @@ def show(request: Request) -> Response:
         except BadCursor:
             cursor, listed = None, library.listing(conn, filter_of(asked), order=order, limit=LIST_LIMIT)
         tally = library.tally(conn)
-        known_tags = [row["name"] for row in tags.counts(conn)]
+        known_tags = [row["name"] for row in tags.counts(conn, limit=TAGS_OFFERED)]
     answer = page(
         request,
         "library.html",
@@ -92,7 +94,7 @@ def filter_of(asked: Mapping[str, str]) -> Filter:
         starred=True if "starred" in asked else None,
         highlighted=True if "highlighted" in asked else None,
         after=_day(asked["after"]) if "after" in asked else None,
-        before=before + dt.timedelta(days=1) if before else None,
+        before=_after(before) if before else None,
         import_id=int(asked["import"]) if "import" in asked else None,
     )
 
@@ -117,6 +119,11 @@ def _day(text: str) -> dt.datetime | None:
         return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
     except ValueError:
         return None
+
+
+def _after(day: dt.datetime) -> dt.datetime | None:
+    """Return the day after one; None when that is beyond the calendar, where nothing is left out."""
+    return day + dt.timedelta(days=1) if day.date() < dt.date.max else None
 
 
 def _chips(asked: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -1,36 +1,20 @@
 """What all pages behind the login share: rendering for who is there, redirects, numbers from addresses."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from atlas import accounts
 from atlas.api.auth import principal
 from atlas.api.errors import Problem
+from atlas.api.rows import row_number
 from atlas.api.state import state
 from atlas.database.engine import read
 from atlas.web.forms import local_path
 from atlas.web.look import look
-
-
-class _RowId(Convertor[int]):
-    """The number of a row: unlike Starlette's own `int`, never too long to be one."""
-
-    regex = "[0-9]{1,18}"
-
-    def convert(self, value: str) -> int:
-        return int(value)
-
-    def to_string(self, value: int) -> str:
-        return str(value)
-
-
-register_url_convertor("row", _RowId())
 
 
 def page(
@@ -68,13 +52,12 @@ def back(form: Mapping[str, str], default: str) -> Response:
 
 def number(request: Request, name: str) -> int | None:
     """Return a number from the query; None when there is none, or none that could be an id."""
-    text = request.query_params.get(name, "")
-    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+    return row_number(request.query_params.get(name, ""))
 
 
 def numbers(text: str) -> list[int]:
     """Return the numbers in a field of a form that holds several."""
-    return [int(one) for one in text.split()[:500] if re.fullmatch("[0-9]{1,18}", one)]
+    return [one for part in text.split()[:500] if (one := row_number(part)) is not None]
 
 
 def found(row: dict[str, Any] | None) -> dict[str, Any]:

@@ -16,12 +16,12 @@ _ADDRESS = r"[\"']?(https?://[^\s\"'<>]+)"
 _SOURCES = (
     re.compile(r"<!--\s*saved from url=\(\d+\)(https?://[^\s<>]+)", re.IGNORECASE),
     re.compile(r"<!--\s*Page saved with SingleFile\s+url:\s*(https?://[^\s<>]+)", re.IGNORECASE),
-    re.compile(r"<link\b(?=[^>]*\brel=[\"']?canonical\b)[^>]*\bhref=" + _ADDRESS, re.IGNORECASE),
-    re.compile(r"<meta\b(?=[^>]*[\"']og:url[\"'])[^>]*\bcontent=" + _ADDRESS, re.IGNORECASE),
+    re.compile(r"<link\b(?=[^<>]*\brel=[\"']?canonical\b)[^<>]*\bhref=" + _ADDRESS, re.IGNORECASE),
+    re.compile(r"<meta\b(?=[^<>]*[\"']og:url[\"'])[^<>]*\bcontent=" + _ADDRESS, re.IGNORECASE),
 )  # fmt: skip
-_TITLE = re.compile(r"<title\b[^>]*>([^<]{1,2000})</title>", re.IGNORECASE)
+_TITLE = re.compile(r"<title\b[^<>]*>([^<]{1,2000})</title>", re.IGNORECASE)
 _MARKDOWN = re.compile(
-    r"^(?:#{1,6} \S|[-*] \[[ x]\] |```|---\n)|\[[^\]\n]+\]\([^)\n]+\)|\*\*\S", re.MULTILINE
+    r"^(?:#{1,6} \S|[-*] \[[ x]\] |```|---\n)|\[[^\[\]\n]{1,500}\]\([^()\n]{1,2000}\)|\*\*\S", re.MULTILINE
 )
 
 
