@@ -99,8 +99,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         metrics=Metrics(engine, clock),
         outdated=migrate.older(),
     )
+    # Routes are tried in this order, so what is asked most stands first.
     for module in (
-        handed, accounts, items, highlights, tags, transcripts, search, feeds, imports, dead_letters, system,
+        items, handed, accounts, highlights, tags, transcripts, search, feeds, imports, dead_letters, system,
         login, oidc, public
     ):  # fmt: skip
         app.include_router(module.router)

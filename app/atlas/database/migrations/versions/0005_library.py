@@ -127,8 +127,8 @@ POSTGRESQL_UP = (
     END
     $$
     """,
-    # New items have neither tags nor highlights yet. All of a statement at once, by a plan made once: planning
-    # anew for each row would cost more than all else about adding it.
+    # New items have neither tags nor highlights yet. All of a statement at once, by a plan made once: to plan
+    # anew for each row cost more than all else about adding it.
     """
     CREATE FUNCTION atlas_cards_added() RETURNS trigger LANGUAGE plpgsql
     SET plan_cache_mode = force_generic_plan AS $$
