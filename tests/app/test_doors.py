@@ -107,8 +107,8 @@ def test_forms_with_files_take_what_the_settings_allow(client: TestClient) -> No
     as_form = {"nothing": ("", b"")}
     assert client.post("/add/paste", data=pasted, files=as_form, headers=OURS).status_code == 303
     dead = visitor.put_failed(client)
-    content = {"csrf": csrf, "content": large.decode()}
-    answer = client.post(f"/failed/{dead}/content", data=content, files=as_form, headers=OURS)
+    content = {"csrf": csrf, "item": str(dead), "content": large.decode()}
+    answer = client.post("/failed/content", data=content, files=as_form, headers=OURS)
     assert answer.status_code == 303
 
 

@@ -28,7 +28,7 @@ LARGE_BODIES = {
     ("POST", "/imports"): "import_max_bytes",
     ("POST", "/add/files"): "upload_max_bytes",
     ("POST", "/add/paste"): "upload_max_bytes",
-    ("POST", "/failed/ID/content"): "upload_max_bytes",
+    ("POST", "/failed/content"): "upload_max_bytes",
 }
 
 _NUMBER = re.compile(r"/[0-9]+(?=/)")
