@@ -7,21 +7,24 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from reading_hand import Reader as Hand
 from sqlalchemy.engine import Engine
 from test_podcasts import Reader
 from webserver import Page, WebServer
 
-from atlas import items, pipeline, related, tags
-from atlas.database.tables import feed_entries, feeds, highlights
+from atlas import items, originals, pipeline, related, tags
+from atlas.care.reprocess import Wanted, reprocess
+from atlas.database.tables import contents, feed_entries, feeds, highlights
 from atlas.database.tables import items as items_table
 from atlas.net.client import Fetcher, Response
 from atlas.net.errors import FetchError
 from atlas.patience import Patience
 from atlas.search import search
 from atlas.settings import Settings
-from atlas.sources import describing, retention, subscriptions
+from atlas.sources import bodies, describing, handed, retention, subscriptions
 from atlas.sources.feeds import NOTICE_AFTER, Polled, poll
 from atlas.stages.context import Context
+from atlas.stages.page import PageError
 from atlas.stages.table import Stage
 from atlas.telemetry.tally import Tally
 
@@ -101,6 +104,42 @@ def test_a_whole_entry_is_ready_right_after_the_poll_and_safe(ctx: Context, web:
     with ctx.engine.connect() as conn:
         assert search(conn, "whole77")[0] == 1
         assert [step["stage"] for step in items.history(conn, item["id"])][-1] == Stage.COMPLETE
+
+
+def test_what_came_with_a_feed_can_be_read_again_from_what_was_kept(ctx: Context, web: WebServer) -> None:
+    body = f"<p>{WHOLE}</p><a href='/rel'>more</a>"
+    sound = "<enclosure url='https://site.example/1.mp3' type='audio/mpeg'/></item>"
+    whole, own = entry("https://site.example/1", body), entry(None, f"<p>{words('own', 60)}</p>", guid="own")
+    episode = entry("https://site.example/e", words("notes", 60), title="Episode").replace("</item>", sound)
+    fetched = entry("https://site.example/2", "<p>Only the beginning</p>")
+    web.pages["/feed"] = rss(whole, own, episode, fetched)
+    ask(ctx, follow(ctx, web.url("/feed")))
+    describing.describe_some(ctx)
+    before = {item["url"]: item for item in all_items(ctx)}
+    assert before["https://site.example/2"]["original_sha256"] is None  # its page will be
+    kept = {item["original_sha256"] for item in before.values()} - {None}
+    assert kept == set(originals.kept(ctx.settings.data_dir))
+    assert len(kept) == 1  # a flush to the disk for all of them
+
+    def again() -> dict[str, int]:
+        return reprocess(ctx.settings, ctx.engine, Hand(), Wanted(), clock=ctx.clock).counts
+
+    assert again() == {"read": 3, "unchanged": 3}
+    with ctx.engine.begin() as conn:
+        conn.execute(contents.update().values(text="Badly read", html="<p>Badly read</p>"))
+        conn.execute(items_table.update().values(byline=None, word_count=1))
+    assert again() == {"read": 3, "changed": 3}
+    names = ("text", "html", "byline", "site", "excerpt", "word_count", "title", "text_sha256", "language")
+    for item in all_items(ctx):
+        if item["original_sha256"]:
+            assert [item[name] for name in names] == [before[item["url"]][name] for name in names]
+
+
+def test_no_site_can_say_that_its_page_came_with_a_feed(ctx: Context) -> None:
+    kind = bodies.type_of("0" * 64)
+    assert bodies.ENTRY not in (handed.from_outside(kind) or "").partition("; handed=")[2]
+    with pytest.raises(PageError):
+        Hand().read(b"{}", kind, "https://site.example/1")
 
 
 @pytest.mark.parametrize(

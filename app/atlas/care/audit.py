@@ -133,7 +133,7 @@ def _junk(conn: Connection, _settings: Settings) -> list[Finding]:
     )
     query = sa.select(items.c.id, contents.c.title, contents.c.text).select_from(items.join(contents))
     short = sa.func.coalesce(items.c.word_count, 0) < SHORT
-    query = query.where(items.c.stage.in_(DONE), items.c.kind.in_(_FETCHED), items.c.feed_id.is_(None), short)
+    query = query.where(items.c.stage.in_(DONE), items.c.kind.in_(_FETCHED), items.c.source != "feed", short)
     query = query.where(sa.func.coalesce(items.c.original_type, "").not_like("%; handed=%"))
     for item_id, title, text in conn.execution_options(yield_per=_PIECE).execute(query.order_by(items.c.id)):
         if reason := junk_reason(title, text):

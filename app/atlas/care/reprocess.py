@@ -32,6 +32,8 @@ MARK = "reprocess"
 MOST_TOLD = 1000
 
 _PIECE = 64
+#: What a person wrote is no duplicate, and many episodes and videos of a show have the same notes.
+_NEVER_THE_SAME = ("note", "podcast", "video")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,7 @@ def _write(
 ) -> bool:
     """Write what was read, unless the item was taken meanwhile."""
     title = page.title if page.title and row.titled_at is None else row.title
-    digest = None if row.kind == "note" else text_digest(page)
+    digest = None if row.kind in _NEVER_THE_SAME else text_digest(page)
     values = {**fields_of(page), "title": title, "text_sha256": digest}
     values["keywords"] = related.describe(conn, row.id, page.terms)
     reason = "Read again from the original: " + ", ".join(changed)

@@ -23,6 +23,7 @@ from atlas.net.client import Response
 from atlas.net.errors import FetchError
 from atlas.resilience import breakers, quotas
 from atlas.resilience.breakers import BreakerOpen
+from atlas.sources import handed
 from atlas.stages.context import Context, LeaseLost
 from atlas.stages.page import PageError
 from atlas.stages.table import Stage
@@ -123,7 +124,8 @@ def _confirmed(ctx: Context, what: elsewhere.Wanted, url: str) -> Response | Non
     """Fetch what was found; None unless the page itself has the wanted title."""
     try:
         response = ctx.fetcher.get(url)
-        page = ctx.reader.read(response.body, response.content_type or None, response.final_url)
+        kind = handed.from_outside(response.content_type)
+        page = ctx.reader.read(response.body, kind, response.final_url)
     except (FetchError, PageError):
         return None
     return response if elsewhere.same(what, page.title) else None
@@ -165,7 +167,7 @@ def _keep(ctx: Context, leased: Leased, found: _Found, steps: list[Step]) -> tup
     response = found.response
     fields: dict[str, Any] = {
         "original_sha256": originals.put(ctx.settings.data_dir, response.body),
-        "original_type": response.content_type or None,
+        "original_type": handed.from_outside(response.content_type),
         "final_url": response.final_url,
     }
     received = f"Received {len(response.body):,} bytes, from {response.final_url}"

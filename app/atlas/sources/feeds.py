@@ -10,7 +10,7 @@ import datetime as dt
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from atlas import items
 from atlas.database.tables import feed_entries, feeds
 from atlas.net.client import FetchError, Response
 from atlas.settings import Settings
-from atlas.sources.taking import take
+from atlas.sources.taking import keep_bodies, take
 from atlas.sources.videos import feed_of
 from atlas.stages.pool import TooComplexError
 from atlas.urls import InvalidUrl, normalise
@@ -92,6 +92,8 @@ class _News:
     found: Mapping[str, Any] | None
     #: Where the feed is, when it has moved or a web page led there.
     moved_to: str | None = None
+    #: Where the bodies of its entries are kept.
+    bodies_sha256: str | None = None
 
 
 def due(conn: Connection, now: dt.datetime, *, limit: int = 1000) -> list[tuple[int, str]]:
@@ -128,7 +130,7 @@ def poll(
     if feed is None:
         return None
     try:
-        news = _ask(fetcher, reader, feed, known)
+        news = _kept(settings, feed, _ask(fetcher, reader, feed, known))
         return _write(engine, lambda conn: _write_news(conn, settings, feed, news, now))
     except (FetchError, FeedFailed) as error:
         failure = error
@@ -140,6 +142,19 @@ def poll(
         failure = FeedFailed("internal_error", message)
     with engine.begin() as conn:
         return _write_failure(conn, feed, failure, now)
+
+
+def _kept(settings: Settings, feed: sa.Row[Any], news: _News) -> _News:
+    """Put the bodies that came on the disk before any item says that they are there."""
+    if news.found is None:
+        return news
+    site = _title(feed, news.found)
+    return replace(news, bodies_sha256=keep_bodies(settings.data_dir, feed, news.found["entries"], site))
+
+
+def _title(feed: sa.Row[Any], found: Mapping[str, Any]) -> str | None:
+    title: str | None = feed.title if feed.named else found["title"] or feed.title
+    return title
 
 
 def _write(engine: Engine, work: Callable[[Connection], Polled | None]) -> Polled | None:
@@ -267,12 +282,13 @@ def _write_news(
         return Polled(feed.id) if _release(conn, feed, now, pause, values) else None
     values |= {"site_url": found["site_url"] or feed.site_url, "image": found["image"] or feed.image}
     values |= {"kind": found["kind"]}
-    title = feed.title if feed.named else found["title"] or feed.title
-    values["title"] = title
+    values["title"] = title = _title(feed, found)
     if not _release(conn, feed, now, pause, values):
         return None
     room = max(settings.max_queue_size - items.queue_size(conn, now), 0)
-    taken = take(conn, feed, found["entries"], now=now, room=room, site=title)
+    taken = take(
+        conn, feed, found["entries"], now=now, room=room, site=title, bodies_sha256=news.bodies_sha256
+    )
     if taken.left or found["waiting"]:  # no validators: the feed must be sent again though it did not change
         pause = min(pause, FULL_PAUSE_SECONDS if taken.left and not room else MIN_PAUSE_SECONDS)
         last: dict[str, Any] = {

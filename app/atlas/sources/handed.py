@@ -7,6 +7,7 @@ has nothing to fetch any more. What was handed in twice is one item: by its addr
 import datetime as dt
 import hashlib
 import html
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -36,6 +37,15 @@ HANDED = "; handed=yes"
 PIECE = "; handed=part"
 
 _MAX_NAME = 200
+
+
+#: How a site would say it of its own pages.
+_CLAIM = re.compile(r";\s*handed\s*=", re.IGNORECASE)
+
+
+def from_outside(content_type: str) -> str | None:
+    """Return a type as a site gave it: only a person's word makes us believe whatever comes."""
+    return _CLAIM.sub("; x-handed=", content_type) or None
 
 
 class Refused(Exception):  # noqa: N818

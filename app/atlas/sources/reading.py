@@ -3,7 +3,9 @@
 Pure: no network, no clock, no database. See `atlas.stages.pool`.
 """
 
+import datetime as dt
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from atlas.sources.feed import Entry, Feed, FeedError, parse
 from atlas.sources.rules import MAX_TEXT_CHARS, RulesTooSlowError, Verdict, judge
 from atlas.sources.videos import video_id
 from atlas.stages.extract import count_words, shortened
-from atlas.stages.page import PageError
+from atlas.stages.page import Page, PageError
 from atlas.stages.sanitise import to_html
 from atlas.urls import InvalidUrl, normalise
 
@@ -133,7 +135,8 @@ def _prepared(entry: Entry, feed: Feed, shared: frozenset[str], feed_url: str) -
     video = entry.media.get("video_id") or (video_id(entry.url) if entry.url else None)
     media = _media(entry, feed, video)
     kind = "video" if video else "podcast" if "audio" in media or "video" in media else "article"
-    body = _body(entry.html or "", entry.url or feed.site_url or feed_url)
+    base = entry.url or feed.site_url or feed_url
+    body = _body(entry.html or "", base)
     if body is None and entry.url is None and kind == "article":
         return None
     file = media.get("audio") or media.get("video")
@@ -157,7 +160,34 @@ def _prepared(entry: Entry, feed: Feed, shared: frozenset[str], feed_url: str) -
         "words": body.words,
         "excerpt": shortened(body.text),
         "whole": _is_whole(body),
+        "raw": entry.html if body.html else None,
+        "base": base,
     }
+
+
+def read_entry(raw: bytes, digest: str) -> Page:
+    """Read an entry again from what `bodies.keep` kept. Raises PageError."""
+    try:
+        found = json.loads(raw)[digest]
+        body = _body(found["html"], found["base"])
+        published = found["published_at"]
+        published_at = dt.datetime.fromisoformat(published) if published else None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise PageError("damaged", "What was kept of the feed does not hold this entry.") from None
+    if body is None:
+        raise PageError("empty_page", "There is nothing to read in this entry.")
+    return Page(
+        title=found.get("title") or "",
+        byline=found.get("byline"),
+        site=found.get("site"),
+        language=None,
+        published_at=published_at,
+        excerpt=shortened(body.text),
+        html=body.html,
+        text=body.text,
+        word_count=body.words,
+        image=found.get("image"),
+    )
 
 
 def _media(entry: Entry, feed: Feed, video: str | None) -> Media:

@@ -6,6 +6,7 @@ import secrets
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from atlas.database.dialect import insert, is_sqlite
 from atlas.database.tables import feed_entries, sightings, transcript_searches
 from atlas.database.tables import items as items_table
 from atlas.items import Added, Content, Lane, New
+from atlas.sources import bodies
 from atlas.stages.table import DONE, Stage
 from atlas.telemetry.tally import count
 from atlas.urls import normalise
@@ -58,12 +60,13 @@ def take(
     now: dt.datetime,
     room: int,
     site: str | None = None,
+    bodies_sha256: str | None = None,
 ) -> Taken:
     """Make items of a feed's entries, the oldest first as feeds begin with the newest.
 
     What is complete in the feed can be read at once. At most `room` go into the queue for their page; those
-    beyond are left for the next time. `site` is what the feed is called. An address or a text that is here
-    already learns that it was seen here.
+    beyond are left for the next time. `site` is what the feed is called, `bodies_sha256` where its bodies are
+    kept. An address or a text that is here already learns that it was seen here.
     """
     unseen = _unseen(conn, feed.id, entries)
     candidates = {one.key: one for one in (_candidate(feed, entry) for entry in reversed(unseen))}
@@ -83,7 +86,7 @@ def take(
         else:
             queued += one.wants_page
             new.append(one)
-    added = _add(conn, feed, new, now, site)
+    added = _add(conn, feed, new, now=now, site=site, bodies_sha256=bodies_sha256)
     _note_met(conn, feed, [(candidates[key], item_id) for key, item_id in met.items()], now)
     ids = met | added
     rows = [
@@ -108,11 +111,24 @@ def _unseen(conn: Connection, feed_id: int, entries: Sequence[Mapping[str, Any]]
 def _candidate(feed: sa.Row[Any], entry: Mapping[str, Any]) -> _Candidate:
     url, key = _address(feed, entry)
     is_internal = entry["url"] is None
-    wants_page = entry["kind"] == "article" and not is_internal and not _is_enough(feed.full_text, entry)
+    wants_page = _wants_page(feed, entry)
     # Many episodes and videos of a show have the same notes.
     compares = entry["kind"] == "article" and not wants_page and entry["words"] >= MIN_WORDS
     sha256 = text_sha256(entry["text"]) if compares else None
     return _Candidate(entry, url, key, is_internal, wants_page, sha256)
+
+
+def keep_bodies(
+    data_dir: Path, feed: sa.Row[Any], entries: Iterable[Mapping[str, Any]], site: str | None
+) -> str | None:
+    """Keep the bodies of the entries that are complete as they came; return where, None if there are none."""
+    return bodies.keep(data_dir, (entry for entry in entries if not _wants_page(feed, entry)), site)
+
+
+def _wants_page(feed: sa.Row[Any], entry: Mapping[str, Any]) -> bool:
+    if entry["kind"] != "article" or entry["url"] is None:
+        return False
+    return not _is_enough(feed.full_text, entry)
 
 
 def _is_enough(full_text: str, entry: Mapping[str, Any]) -> bool:
@@ -168,15 +184,20 @@ def _same_texts(conn: Connection, digests: Sequence[str]) -> dict[str, int]:
 
 
 def _add(
-    conn: Connection, feed: sa.Row[Any], new: Sequence[_Candidate], now: dt.datetime, site: str | None
+    conn: Connection,
+    feed: sa.Row[Any],
+    new: Sequence[_Candidate],
+    *,
+    now: dt.datetime,
+    site: str | None,
+    bodies_sha256: str | None,
 ) -> dict[str, int]:
     """Add items, those that are complete at their last stage; return their ids by their keys."""
     if not new:
         return {}
     correlation_id = secrets.token_hex(8)
-    outcomes = items.add_many(
-        conn, [_new(feed, one, correlation_id, site) for one in new], now=now, keep_order=True
-    )
+    news = [_new(feed, one, correlation_id, site, bodies_sha256) for one in new]
+    outcomes = items.add_many(conn, news, now=now, keep_order=True)
     both = [(one, added) for one, added in zip(new, outcomes, strict=True) if isinstance(added, Added)]
     fresh = [(one, added.id) for one, added in both if added.duplicate_of is None]
     items.write_contents(conn, {item_id: _content(one) for one, item_id in fresh if _has_content(one)})
@@ -197,7 +218,9 @@ def _content(one: _Candidate) -> Content:
     return Content(title=entry["title"] or "", text=entry["text"], html=entry["html"])
 
 
-def _new(feed: sa.Row[Any], one: _Candidate, correlation_id: str, site: str | None) -> New:
+def _new(
+    feed: sa.Row[Any], one: _Candidate, correlation_id: str, site: str | None, bodies_sha256: str | None
+) -> New:
     entry = one.entry
     published = entry["published_at"]
     fields = {
@@ -210,6 +233,8 @@ def _new(feed: sa.Row[Any], one: _Candidate, correlation_id: str, site: str | No
         "word_count": entry["words"] if _has_content(one) else None,
         "text_sha256": one.sha256,
     }
+    if bodies_sha256 and entry.get("raw") and not one.wants_page:
+        fields |= {"original_sha256": bodies_sha256, "original_type": bodies.type_of(entry["digest"])}
     return New(
         one.url,
         correlation_id,

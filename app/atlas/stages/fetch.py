@@ -1,6 +1,5 @@
 """110 → 190: get what the address answers, and keep it."""
 
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +9,10 @@ from atlas import items, originals
 from atlas.fallbacks.look import look
 from atlas.items import Leased, Step
 from atlas.net.errors import FetchError
+from atlas.sources import handed
 from atlas.stages.ask import ask, learn
 from atlas.stages.context import Context, LeaseLost
 from atlas.stages.table import Stage
-
-#: Only a person's word makes us believe whatever comes (see `sources.handed`).
-_HANDED = re.compile(r";\s*handed\s*=", re.IGNORECASE)
 
 
 def fetch(ctx: Context, leased: Leased) -> tuple[Leased, bytes]:
@@ -35,7 +32,7 @@ def fetch(ctx: Context, leased: Leased) -> tuple[Leased, bytes]:
         return found_elsewhere
     found: dict[str, Any] = {
         "original_sha256": originals.put(ctx.settings.data_dir, response.body),
-        "original_type": _HANDED.sub("; x-handed=", response.content_type) or None,
+        "original_type": handed.from_outside(response.content_type),
         "final_url": response.final_url,
     }
     steps = [

@@ -14,6 +14,7 @@ from atlas.reading.keywords import terms_of
 from atlas.reading.language import language_of
 from atlas.reading.tree import line, parse_html, printable
 from atlas.reading.whole import body_from, whole_page
+from atlas.sources.bodies import ENTRY
 from atlas.stages.extract import count_words, extract, shortened
 from atlas.stages.page import Page, PageError
 from atlas.stages.sanitise import sanitise, to_html
@@ -34,7 +35,10 @@ def read_page(raw: bytes, content_type: str | None, url: str) -> Page:
     """
     handed = (content_type or "").rpartition("; handed=")[2] if "; handed=" in (content_type or "") else ""
     try:
-        page = _read(kind_of(raw, content_type), raw, content_type, url, handed)
+        if handed.startswith(ENTRY):
+            page = _read_entry(raw, handed.removeprefix(ENTRY))
+        else:
+            page = _read(kind_of(raw, content_type), raw, content_type, url, handed)
     except RecursionError:
         raise PageError("too_complex", "The page is too deeply nested to read.") from None
     if len(page.html) > _LONGEST_HTML:
@@ -52,6 +56,14 @@ def _read(kind: Kind, raw: bytes, content_type: str | None, url: str, handed: st
     if kind == "plain":
         return _read_plain(text, url, handed)
     return whole_page(body_from(text), url) if handed == "part" else _read_html(text, url, handed)
+
+
+def _read_entry(raw: bytes, digest: str) -> Page:
+    from atlas.sources.reading import read_entry  # noqa: PLC0415 - of no use to pages
+
+    page = read_entry(raw, digest)
+    _check_length(page.text)
+    return page
 
 
 def _read_pdf(raw: bytes, url: str, handed: str) -> Page:
