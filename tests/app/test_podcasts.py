@@ -5,6 +5,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -170,6 +171,22 @@ def test_a_transcript_that_appears_later_is_found(ctx: Context, web: WebServer, 
     clock.advance(6 * HOUR)
     transcript_search.look(ctx)
     assert only_item(ctx.engine)["text"].endswith("It was said at last.")
+
+
+def test_a_transcript_that_breaks_its_reading_holds_up_no_other(ctx: Context, web: WebServer, clock) -> None:
+    class Breaks(Reader):
+        def ask(self, job: str, raw: bytes, **request: Any) -> dict[str, Any]:
+            if job == "transcript":
+                raise RuntimeError("never met before")
+            return super().ask(job, raw, **request)
+
+    names = ("one", "two")
+    made = [episode(web, name, f"<podcast:transcript url='/{name}.json'/>", link=False) for name in names]
+    web.pages |= {"/feed": podcast(*made)} | {f"/{name}.json": Page("{}") for name in names}
+    follow(ctx, web.url("/feed"))
+    transcript_search.look(replace(ctx, reader=Breaks()))  # type: ignore[arg-type]
+    assert [(row.tries, row.error["code"]) for row in searches(ctx.engine)] == [(1, "failed")] * 2
+    assert all(row.due_at == clock.now + dt.timedelta(hours=6) for row in searches(ctx.engine))
 
 
 def test_a_search_ends_after_a_week(ctx: Context, web: WebServer, clock) -> None:
@@ -354,7 +371,8 @@ def test_the_client_for_youtube_asks_youtube_alone(url: str) -> None:
         youtube.session().get(url)
 
 
-def test_a_video_saved_by_hand_becomes_one(ctx: Context, clock, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("named", [None, "My name for it"])
+def test_a_video_saved_by_hand_becomes_one(ctx: Context, clock, named: str | None) -> None:
     class Oembed:
         def get(self, url: str, **_: object) -> Response:
             assert url.startswith(
@@ -364,13 +382,16 @@ def test_a_video_saved_by_hand_becomes_one(ctx: Context, clock, monkeypatch: pyt
             return Response(url, 200, {}, "application/json", json.dumps(body).encode())
 
     ctx = Context(ctx.settings, ctx.engine, Oembed(), ctx.reader, clock, ctx.patience)
+    given = {"titled_at": clock.now} if named else {}
     with ctx.engine.begin() as conn:
-        items.add(conn, f"https://youtu.be/{VIDEO}", now=clock.now, correlation_id="x")
+        items.add(
+            conn, f"https://youtu.be/{VIDEO}", now=clock.now, correlation_id="x", title=named, fields=given
+        )
     leased = items.lease(ctx.engine, worker="w", now=clock.now, lease_seconds=30, host_delay_seconds=0)
     assert leased is not None
     outcome = pipeline.process(ctx, leased, tally=Tally(), stopping=lambda: False)
     assert outcome.name == "complete"
     item = only_item(ctx.engine)
-    assert (item["kind"], item["title"], item["byline"]) == ("video", "A video", "Ann")
+    assert (item["kind"], item["title"], item["byline"]) == ("video", named or "A video", "Ann")
     assert item["media"] == {"video_id": VIDEO, "image": "https://i.ytimg.com/t.jpg"}
     assert len(searches(ctx.engine)) == 1

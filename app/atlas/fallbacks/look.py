@@ -40,6 +40,8 @@ HOPEFUL = frozenset(
     }
 )  # fmt: skip
 
+#: What a provider may do: fail, or answer nonsense, however deeply nested.
+_TROUBLE = (FetchError, ValueError, RecursionError)
 _MOST_CONFIRMED = 2  # results that are fetched and looked at
 
 T = TypeVar("T")
@@ -143,13 +145,11 @@ def _allowed(ctx: Context, name: str, steps: list[Step]) -> bool:
 def _ask(ctx: Context, key: str, name: str, steps: list[Step], call: Callable[[], T]) -> T | None:
     """Ask a provider under its breaker; whatever goes wrong with it is written down, and no more."""
     try:
-        with breakers.guard(
-            ctx.engine, f"provider:{key}", ctx.clock, blames=(FetchError, ValueError), until=_until
-        ):
+        with breakers.guard(ctx.engine, f"provider:{key}", ctx.clock, blames=_TROUBLE, until=_until):
             return call()
     except BreakerOpen:
         said = f"{name} was not asked: it is left alone for now"
-    except (FetchError, ValueError) as error:
+    except _TROUBLE as error:
         log.warning("provider failed", provider=key, reason=str(error)[:200])
         said = f"{name} did not help: {str(error)[:200]}"
     steps.append(Step(Stage.FALLBACK_ATTEMPTING, said))
