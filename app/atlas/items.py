@@ -94,6 +94,8 @@ class New:
     tags: tuple[str, ...] = ()
     #: Further columns it begins with, of ADDABLE. With `original_sha256` there is nothing to fetch any more.
     fields: Mapping[str, Any] = field(default_factory=dict)
+    #: Nothing is left to be done, as the caller writes its content: it is at its last stage at once.
+    complete: bool = False
     #: It waits at stage 20 until `admit` lets it into the queue.
     waits: bool = False
     #: The address is one of ours (it begins with INTERNAL), for what has none on the web.
@@ -218,8 +220,12 @@ def _insert_rows(conn: Connection, rows: list[dict[str, Any]], *, keep_order: bo
     many = len(full) > FEW and not is_sqlite(conn)
     found = conn.execute(*of_rows(new, full)) if many else conn.execute(new, full)
     inserted = {key: item_id for item_id, key in found}
-    _record_all(conn, [(item_id, by_key[key], "Added") for key, item_id in inserted.items()])
+    _record_all(conn, [(item_id, by_key[key], _reason(by_key[key])) for key, item_id in inserted.items()])
     return inserted
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    return "Added, with its text" if row["stage"] == Stage.COMPLETE else "Added"
 
 
 def _row(new: New, now: dt.datetime) -> dict[str, Any]:
@@ -227,14 +233,16 @@ def _row(new: New, now: dt.datetime) -> dict[str, Any]:
         raise ValueError(f"an item may not begin with {sorted(new.fields.keys() - ADDABLE)}")
     clean, key, host = (new.url, new.url, "") if new.internal else normalise(new.url)
     stage = Stage.ACQUISITION_COMPLETE if new.fields.get("original_sha256") else Stage.CONTENT_QUEUED
+    if new.waits or new.complete:
+        stage = Stage.BATCH_RECEIVED if new.waits else Stage.COMPLETE
     return {
         "kind": new.kind,
         "url": clean,
         "url_key": key,
         "host": host,
-        "stage": Stage.BATCH_RECEIVED if new.waits else stage,
+        "stage": stage,
         "lane": new.lane,
-        "due_at": None if new.waits else now,
+        "due_at": None if new.waits or new.complete else now,
         "feed_id": new.feed_id,
         "title": new.title,
         "source": new.source,
@@ -363,7 +371,11 @@ def _record_all(conn: Connection, made: Sequence[tuple[int, Mapping[str, Any], s
         }
         for item_id, row, reason in made
     ]
-    write_rows(conn, transitions.insert(), steps)
+    write_rows(conn, _NEW_TRANSITIONS, steps)
+
+
+_NEW_TRANSITIONS = transitions.insert()
+_NEW_CONTENTS = contents.insert()
 
 
 def restart(
@@ -765,8 +777,7 @@ def write_contents(conn: Connection, new: Mapping[int, Content]) -> None:
         {"item_id": item_id, "title": one.title, "text": one.text, "html": one.html}
         for item_id, one in new.items()
     ]
-    if rows:
-        conn.execute(contents.insert(), rows)
+    write_rows(conn, _NEW_CONTENTS, rows)
 
 
 def drop_content(conn: Connection, item_id: int) -> None:
@@ -796,18 +807,6 @@ def set_described(conn: Connection, item_id: int, *, language: str | None, keywo
     """Note what was found out of an item after it was complete."""
     change = items.update().where(items.c.id == item_id)
     conn.execute(change.values(language=language, keywords=keywords))
-
-
-def complete_many(
-    conn: Connection, item_ids: Sequence[int], *, reason: str, correlation_id: str, now: dt.datetime
-) -> None:
-    """Take items that came with their content, and were added in this transaction, to their last stage."""
-    for start in range(0, len(item_ids), 500):
-        piece = item_ids[start : start + 500]
-        conn.execute(items.update().where(items.c.id.in_(piece)).values(stage=Stage.COMPLETE, due_at=None))
-    same = {"at": now, "stage": Stage.COMPLETE, "reason": reason, "correlation_id": correlation_id}
-    if item_ids:
-        conn.execute(transitions.insert(), [{"item_id": item_id, **same} for item_id in item_ids])
 
 
 def find(conn: Connection, url: str) -> int | None:

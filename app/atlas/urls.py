@@ -6,6 +6,7 @@ readers.
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import SplitResult, quote, urlsplit
 
 import idna
@@ -100,6 +101,7 @@ class InvalidUrl(ValueError):  # noqa: N818
     """An address Atlas cannot fetch; the message says why, for the person who typed it."""
 
 
+@lru_cache(maxsize=512)  # an entry's address is asked for several times while the entry is taken in
 def normalise(url: str) -> tuple[str, str, str]:
     """Return the clean URL, the key that all spellings of it share, and its host.
 

@@ -5,6 +5,7 @@ The full-text queries of the two engines stand in `atlas.search`.
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -144,14 +145,20 @@ def of_rows(new: sa.Insert, rows: Sequence[Mapping[str, Any]]) -> tuple[sa.Inser
 
     Hundreds of rows with dozens of parameters each cost the client more than the server.
     """
-    names = list(rows[0])
+    names = tuple(rows[0])
+    values = [{name: _plain(row[name]) for name in names} for row in rows]
+    return _from_json(new, names), {"rows": values}
+
+
+@lru_cache(maxsize=64)
+def _from_json(new: sa.Insert, names: tuple[str, ...]) -> sa.Insert:
+    """Build the statement once: that takes longer than running it."""
     columns = [new.table.c[name] for name in names]
     table = sa.func.jsonb_to_recordset(sa.bindparam("rows", type_=Json())).table_valued(
         *(sa.column(column.name, column.type) for column in columns), name="given"
     )
     source = sa.select(*table.render_derived(with_types=True).c)
-    values = [{name: _plain(row[name]) for name in names} for row in rows]
-    return new.from_select(names, source, include_defaults=False), {"rows": values}
+    return new.from_select(names, source, include_defaults=False)
 
 
 def _plain(value: object) -> object:

@@ -36,7 +36,6 @@ _CONTROL_REFERENCES = re.compile(
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 #: What is not one space already.
 _BLANKS = re.compile(r"\s{2,}|[^\S ]")
-_LINE_ENDS = re.compile(r"[ \xa0]*\n[ \n\xa0]*")
 #: More elements than any page that is read as one: the largest standards have a third of it.
 _MOST_ELEMENTS = 600_000
 
@@ -102,7 +101,7 @@ def _bytes(text: str) -> bytes:
 
 def printable(text: str) -> str:
     """Return text without control characters and halves of letters, which no database takes."""
-    return _UNPRINTABLE.sub("", text)
+    return text if text.replace("\n", "").isprintable() else _UNPRINTABLE.sub("", text)
 
 
 def line(text: str | None) -> str:
@@ -185,8 +184,21 @@ def plain_text(element: etree._Element) -> str:
         elif text:
             text = text if is_even(text) else _BLANKS.sub(" ", text)
             parts.append(text[1:] if text[0] == " " and parts and parts[-1].endswith((" ", "\n")) else text)
-    joined = _LINE_ENDS.sub(lambda match: "\n\n" if match[0].count("\n") > 1 else "\n", "".join(parts))
-    return printable(joined.strip().translate(_RESTORED))
+    written = _with_even_lines("".join(parts)).strip()
+    return printable(written.translate(_RESTORED) if "\v" in written or "\x1f" in written else written)
+
+
+def _with_even_lines(text: str) -> str:
+    """Trim lines, and leave one blank line where there are several."""
+    parts: list[str] = []
+    end = ""
+    for part in text.split("\n"):
+        if trimmed := part.strip(" \xa0"):
+            parts += (end, trimmed)
+            end = "\n"
+        else:
+            end = "\n\n"
+    return "".join(parts)
 
 
 def is_even(text: str) -> bool:

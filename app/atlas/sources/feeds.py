@@ -282,23 +282,21 @@ def _write_news(
         return Polled(feed.id) if _release(conn, feed, now, pause, values) else None
     values |= {"site_url": found["site_url"] or feed.site_url, "image": found["image"] or feed.image}
     values |= {"kind": found["kind"]}
-    values["title"] = title = _title(feed, found)
+    title = _title(feed, found)
+    values |= {"title": title, **_validators(news.response)}
     if not _release(conn, feed, now, pause, values):
         return None
-    room = max(settings.max_queue_size - items.queue_size(conn, now), 0)
+
+    def room() -> int:
+        return max(settings.max_queue_size - items.queue_size(conn, now), 0)
+
     taken = take(
         conn, feed, found["entries"], now=now, room=room, site=title, bodies_sha256=news.bodies_sha256
     )
     if taken.left or found["waiting"]:  # no validators: the feed must be sent again though it did not change
-        pause = min(pause, FULL_PAUSE_SECONDS if taken.left and not room else MIN_PAUSE_SECONDS)
-        last: dict[str, Any] = {
-            "etag": None,
-            "last_modified": None,
-            "due_at": now + dt.timedelta(seconds=pause),
-        }
-    else:
-        last = {**_validators(news.response)}
-    conn.execute(feeds.update().where(feeds.c.id == feed.id).values(last))
+        pause = min(pause, FULL_PAUSE_SECONDS if taken.was_full else MIN_PAUSE_SECONDS)
+        again = {"etag": None, "last_modified": None, "due_at": now + dt.timedelta(seconds=pause)}
+        conn.execute(feeds.update().where(feeds.c.id == feed.id).values(again))
     if taken.new_items or found["slow_rules"]:
         left = taken.left + found["waiting"]
         slow = {"slow_rules": True} if found["slow_rules"] else {}

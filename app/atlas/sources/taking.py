@@ -4,8 +4,9 @@ import datetime as dt
 import hashlib
 import secrets
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from atlas import items
-from atlas.database.dialect import insert, is_sqlite
+from atlas.database.dialect import insert, insert_for, is_sqlite, write_rows
 from atlas.database.tables import feed_entries, sightings, transcript_searches
 from atlas.database.tables import items as items_table
 from atlas.items import Added, Content, Lane, New
@@ -37,6 +38,8 @@ class Taken:
 
     new_items: int = 0
     left: int = 0
+    #: There was no room at all.
+    was_full: bool = False
 
 
 @dataclass(slots=True)
@@ -58,13 +61,13 @@ def take(
     entries: Sequence[Mapping[str, Any]],
     *,
     now: dt.datetime,
-    room: int,
+    room: Callable[[], int],
     site: str | None = None,
     bodies_sha256: str | None = None,
 ) -> Taken:
     """Make items of a feed's entries, the oldest first as feeds begin with the newest.
 
-    What is complete in the feed can be read at once. At most `room` go into the queue for their page; those
+    What is complete in the feed can be read at once. At most `room()` go into the queue for their page; those
     beyond are left for the next time. `site` is what the feed is called, `bodies_sha256` where its bodies are
     kept. An address or a text that is here already learns that it was seen here.
     """
@@ -76,11 +79,12 @@ def take(
     )
     new: list[_Candidate] = []
     queued = left = 0
+    most = room() if any(one.wants_page for one in candidates.values()) else 0
     met: dict[str, int] = {}
     for one in list(candidates.values()):
         if (item_id := known.get(one.key, same.get(one.sha256 or ""))) is not None:
             met[one.key] = item_id
-        elif one.wants_page and queued >= room:
+        elif one.wants_page and queued >= most:
             left += 1
             del candidates[one.key]
         else:
@@ -94,9 +98,13 @@ def take(
         for entry in unseen
         if (key := _key(feed, entry)) in ids
     ]
-    if rows:
-        conn.execute(insert(conn, feed_entries).on_conflict_do_nothing(), rows)
-    return Taken(len(added), left)
+    write_rows(conn, _new_entries(conn.dialect.name), rows)
+    return Taken(len(added), left, was_full=left > 0 and not most)
+
+
+@cache
+def _new_entries(dialect: str) -> sa.Insert:
+    return insert_for(dialect, feed_entries).on_conflict_do_nothing()
 
 
 def _unseen(conn: Connection, feed_id: int, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -201,10 +209,6 @@ def _add(
     both = [(one, added) for one, added in zip(new, outcomes, strict=True) if isinstance(added, Added)]
     fresh = [(one, added.id) for one, added in both if added.duplicate_of is None]
     items.write_contents(conn, {item_id: _content(one) for one, item_id in fresh if _has_content(one)})
-    done = [item_id for one, item_id in fresh if not one.wants_page]
-    items.complete_many(
-        conn, done, reason="Its text came with the feed", correlation_id=correlation_id, now=now
-    )
     _look_for_transcripts(conn, fresh, now)
     return {one.key: added.duplicate_of or added.id for one, added in both}
 
@@ -245,6 +249,7 @@ def _new(
         source="feed",
         tags=tuple(entry["tags"]),
         fields=fields,
+        complete=not one.wants_page,
         internal=one.is_internal,
     )
 

@@ -1,6 +1,7 @@
 """Making a feed's XML safe before a parser sees it: no DOCTYPE, no entities, no characters XML forbids."""
 
 import re
+from collections.abc import Iterator
 from html.entities import html5
 
 #: Root elements of what we take for a feed, and of a web page.
@@ -13,8 +14,9 @@ _PROLOG_PART = re.compile(r"\s+|<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)", re.DOTALL)
 _DOCTYPE = re.compile(r"<!DOCTYPE", re.IGNORECASE)
 _DOCTYPE_PART = re.compile(r""""[^"]*"|'[^']*'|<!--.*?(?:-->|\Z)|[\[\]<>]""", re.DOTALL)
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-#: What stands for itself, whatever characters it holds.
-_LITERAL = re.compile(r"(<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z))", re.DOTALL)
+#: What stands for itself, whatever characters it holds, up to its end.
+_LITERAL = re.compile(r"<!\[CDATA\[|<!--")
+_LITERAL_ENDS = {"<![CDATA[": "]]>", "<!--": "-->"}
 _STRAY = re.compile(r"&(?![#\w])")
 _REFERENCE = re.compile(r"&(?:#(?P<decimal>\d{1,7});|#[xX](?P<hex>[0-9a-fA-F]{1,6});|(?P<name>\w{1,31};))?")
 #: By number, because libxml2 drops `&amp;` and its like from a document in which it has met an error.
@@ -31,9 +33,7 @@ def tidy(text: str) -> str:
     start = _root(text, 0)
     if root_name(text[start:]) not in EXPECTED and (found := _FEED_START.search(text, start, _JUNK_CHARS)):
         start = _root(text, found.start())
-    pieces = _LITERAL.split(text[start:])
-    pieces[::2] = map(_settle_references, pieces[::2])
-    return "".join(pieces)
+    return "".join(_settled(text[start:]))
 
 
 def root_name(text: str) -> str:
@@ -60,6 +60,17 @@ def _doctype_end(text: str, position: int) -> int:
         if depth == 0 and part[0] == ">":
             return part.end()
     return len(text)
+
+
+def _settled(text: str) -> Iterator[str]:
+    position = 0
+    while literal := _LITERAL.search(text, position):
+        yield _settle_references(text[position : literal.start()])
+        sign = _LITERAL_ENDS[literal[0]]
+        end = text.find(sign, literal.end())
+        position = len(text) if end < 0 else end + len(sign)
+        yield text[literal.start() : position]
+    yield _settle_references(text[position:])
 
 
 def _settle_references(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lxml import etree
 
@@ -15,6 +16,10 @@ ENOUGH = 500
 LONGEST_EXCERPT = 300
 #: Chinese and Japanese write no spaces: each of these letters counts as a word.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+(?:['\u2019-][^\W_]+)*")
+#: Of ASCII: letters and digits as "a", what joins words as "-", all else as a blank.
+_SIGNS = bytes(
+    ord("a") if chr(code).isalnum() else ord("-") if chr(code) in "'-" else ord(" ") for code in range(128)
+).ljust(256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,13 @@ def _holds_more(body: etree._Element, found: int) -> bool:
 
 def count_words(text: str) -> int:
     """Words of a text, as a measure of how long it takes to read."""
-    return len(_WORD.findall(text))
+    if not text.isascii():
+        return len(_WORD.findall(text))
+    # The same, counted quickly: all words, less those that a mark joins to the one before.
+    parts = text.encode().translate(_SIGNS)
+    joined = parts.split(b"-")
+    joints = sum(before[-1:] == after[:1] == b"a" for before, after in pairwise(joined))
+    return len(parts.replace(b"-", b" ").split()) - joints
 
 
 def shortened(text: str | None) -> str | None:
