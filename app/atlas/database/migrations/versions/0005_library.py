@@ -112,11 +112,15 @@ POSTGRESQL_UP = (
                 WHERE it.item_id = i.id)), 100000)) AS words
     FROM items i
     """,
+    # By a plan made once: to plan anew each time cost more than all else about adding an item.
     """
-    CREATE FUNCTION atlas_card(which bigint[]) RETURNS void LANGUAGE sql AS $$
+    CREATE FUNCTION atlas_card(which bigint[]) RETURNS void LANGUAGE plpgsql
+    SET plan_cache_mode = force_generic_plan AS $$
+    BEGIN
         INSERT INTO cards (item_id, words)
         SELECT item_id, words FROM card_texts WHERE item_id = ANY(which)
-        ON CONFLICT (item_id) DO UPDATE SET words = excluded.words
+        ON CONFLICT (item_id) DO UPDATE SET words = excluded.words;
+    END
     $$
     """,
     """
@@ -127,8 +131,7 @@ POSTGRESQL_UP = (
     END
     $$
     """,
-    # New items have neither tags nor highlights yet. All of a statement at once, by a plan made once: to plan
-    # anew for each row cost more than all else about adding it.
+    # New items have neither tags nor highlights yet, and all of a statement are done at once.
     """
     CREATE FUNCTION atlas_cards_added() RETURNS trigger LANGUAGE plpgsql
     SET plan_cache_mode = force_generic_plan AS $$
