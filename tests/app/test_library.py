@@ -95,6 +95,9 @@ def test_filters(shelf, clock):
         "not starred": shelf.list(starred=False, state="ready"), "before": shelf.list(before=noon),
         "after": shelf.list(after=noon, state="ready"), "q": shelf.list(q="whale", starred=True),
         "waiting q": shelf.list(q="whale", state="failed"), "operators": shelf.list(q="whale -is:starred"),
+        "between": shelf.list(after=noon - dt.timedelta(days=1), before=noon),
+        "up to the end": shelf.list(after=noon, before=noon + dt.timedelta(days=1), state="ready"),
+        "no time": shelf.list(after=noon, before=noon),
         "nonsense": shelf.list(q="?!"), "both": shelf.list(tags=("sea",), read=False),
     }  # fmt: skip
     assert found == {
@@ -104,6 +107,7 @@ def test_filters(shelf, clock):
         "site": ["star", "fed"], "read": ["old"], "unread": ["star", "fed"], "starred": ["star"],
         "not starred": ["fed", "old"], "before": ["old"], "after": ["star", "fed"], "q": ["star"],
         "waiting q": ["dead"], "operators": ["dead", "old"], "nonsense": [], "both": ["fed"],
+        "between": ["old"], "up to the end": ["star", "fed"], "no time": [],
     }  # fmt: skip
     searches = {
         "feed:daily": {"fed"}, f"feed:{feed}": {"fed"}, "folder:News": {"fed"}, "lang:en": {"star"},

@@ -42,12 +42,17 @@ WARM_UP = 100
 
 @dataclass
 class Load:
-    """Clients that ask as fast as they are answered."""
+    """Clients that ask as fast as they are answered, or at a rate: then late answers do not slow them down.
+
+    At a rate the time of an answer counts from when its request was due, not from when it could be sent.
+    """
 
     name: str
     clients: int
     request: Callable[[int], bytes]
     expected: int = 200
+    #: Requests a second, of all clients; 0: as fast as they are answered.
+    rate: float = 0
     times: list[float] = field(default_factory=list)
     errors: int = 0
     number: int = 0
@@ -58,16 +63,21 @@ class Load:
         await self._ask(port, time.perf_counter() + 60, WARM_UP)
         self.times, self.errors = [], 0
         started = time.perf_counter()
-        await asyncio.gather(*(self._ask(port, started + seconds) for _ in range(self.clients)))
+        await asyncio.gather(*(self._ask(port, started + seconds, place=n) for n in range(self.clients)))
         return len(self.times) / (time.perf_counter() - started)
 
-    async def _ask(self, port: int, until: float, most: int = 10**9) -> None:
+    async def _ask(self, port: int, until: float, most: int = 10**9, place: int | None = None) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        paced = self.rate > 0 and place is not None
+        due = time.perf_counter() + ((place or 0) / self.rate if paced else 0)
         for _ in range(most):
-            if time.perf_counter() >= until:
+            if (due if paced else time.perf_counter()) >= until:
                 break
+            if paced:
+                await asyncio.sleep(max(0, due - time.perf_counter()))
             self.number += 1
-            started = time.perf_counter()
+            started = due if paced else time.perf_counter()
+            due += self.clients / self.rate if paced else 0
             writer.write(self.request(self.number))
             head = await reader.readuntil(b"\r\n\r\n")
             self.size = int(head.lower().partition(b"content-length: ")[2].split(b"\r", 1)[0])
@@ -110,6 +120,9 @@ def loads(token: str, cookie: str, clients: int) -> list[Load]:
         Load("POST /api/items", 1, post(bearer, "one"), 202),
         Load("POST /api/items", clients, post(bearer, "many"), 202),
         Load("POST /api/items", 50, post(bearer, "fifty"), 202),
+        Load("POST /api/items, 250 a second", 50, post(bearer, "paced250"), 202, rate=250),
+        Load("POST /api/items, 500 a second", 50, post(bearer, "paced500"), 202, rate=500),
+        Load("POST /api/items, all at once", 1000, post(bearer, "thousand"), 202),
     ]
     return found
 

@@ -119,6 +119,13 @@ def after(moment: dt.datetime) -> Condition:
     return Condition(sa.and_(later, items.c.id >= first), sa.select(items.c.id.label("id")).where(later))
 
 
+def between(first: dt.datetime, end: dt.datetime) -> Condition:
+    """Match what was added from `first` on, before `end`: few, where each alone may match many."""
+    dates = sa.and_(items.c.added_at >= first, items.c.added_at < end)
+    both = sa.and_(before(end).clause, after(first).clause)
+    return Condition(both, sa.select(items.c.id.label("id")).where(dates))
+
+
 def stages(chosen: Collection[int]) -> Condition:
     """Match what stands at one of these stages."""
     return _indexed(items.c.stage.in_(sorted(int(stage) for stage in chosen)))
