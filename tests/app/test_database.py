@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import sqlite
@@ -285,6 +287,16 @@ def test_all_the_way_down_leaves_nothing(engine):
             assert left.scalar_one() == 0
     migrate.upgrade(engine)
     assert migrate.current(engine) == migrate.newest()
+
+
+def test_scripts_are_named_by_their_revisions():
+    """What starts knows revisions by these names alone: a script that is named otherwise would not count."""
+    config = Config()
+    config.set_main_option("script_location", "atlas.database:migrations")
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    assert migrate.newest() == scripts.get_current_head()
+    assert migrate.older() == {one.revision for one in scripts.walk_revisions()} - {migrate.newest()}
 
 
 def test_upgrading_twice_changes_nothing(engine):
