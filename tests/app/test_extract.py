@@ -190,6 +190,7 @@ def test_text_reads_like_the_page(markup: str, text: str) -> None:
     [
         ("", 0),
         ("One two-fold isn't 3.5 _x_", 6),
+        ("a-b-c, rock-'n'-roll: -d- e--f 'g'", 8),
         ("don\u2019t", 1),
         ("五匹の狐", 4),
         ("여우 다섯 마리", 3),
