@@ -331,6 +331,8 @@ class Worker:
 
     def _is_spare(self) -> bool:
         """Tell whether the calling hand has nothing to do for now: there is little work."""
+        if self._taken == self._limits.max_items:  # nothing will be wanted any more
+            return False
         return int(threading.current_thread().name.rpartition("-")[2]) > self._wanted
 
     def _lease(self) -> Leased | None:
