@@ -7,14 +7,12 @@ that it is enough to look at the newest SEEN items of a term: the cost is the sa
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from atlas.database.dialect import MAX_ID, insert
-from atlas.database.tables import items, relations, terms
-from atlas.stages.table import DONE
+from atlas.database.dialect import insert
+from atlas.database.tables import relations, terms
 
 #: Items of a term that are looked at.
 SEEN = 60
@@ -47,21 +45,6 @@ def describe(conn: Connection, item_id: int, found: Sequence[str]) -> list[str]:
     _relate(conn, item_id, others, weight)
     best = sorted(shown, key=lambda term: -weight[term])[:MOST_KEYWORDS]
     return [shown[term] for term in shown if term in best]
-
-
-def related_to(conn: Connection, item_id: int, *, limit: int = MOST_RELATED) -> list[dict[str, Any]]:
-    """Return the readable items that have most in common with one: `id`, `title`, `url`, `site`, `score`."""
-    if not 0 < item_id <= MAX_ID:
-        return []
-    newer = sa.select(relations.c.other_id.label("id"), relations.c.score).where(
-        relations.c.item_id == item_id
-    )
-    older = sa.select(relations.c.item_id, relations.c.score).where(relations.c.other_id == item_id)
-    pairs = sa.union_all(newer, older).subquery()
-    query = sa.select(items.c.id, items.c.title, items.c.url, items.c.site, pairs.c.score)
-    query = query.join_from(pairs, items, items.c.id == pairs.c.id).where(items.c.stage.in_(DONE))
-    query = query.order_by(pairs.c.score.desc(), items.c.id.desc()).limit(limit)
-    return [dict(row._mapping) for row in conn.execute(query)]
 
 
 def _others(conn: Connection, item_id: int, wanted: list[str]) -> dict[str, list[int]]:

@@ -17,7 +17,7 @@ from reading_corpus import CORPUS, saved_pages
 from reading_hand import Offline, Reader, read_all
 from sqlalchemy.engine import Engine
 
-from atlas import deleting, items, related
+from atlas import deleting, items, library, related
 from atlas.database.engine import read
 from atlas.database.tables import breakers, quotas, relations
 from atlas.enhancing import summaries
@@ -126,16 +126,16 @@ def test_related_items_are_known_in_both_directions(engine: Engine, settings: Se
     other = save(engine, settings, clock, "Baking bread", BREAD * 5)
     second = save(engine, settings, clock, "A keeper and the lighthouse", MORE * 5)
     with read(engine) as conn:
-        assert [one["id"] for one in related.related_to(conn, first)] == [second]
-        assert [one["id"] for one in related.related_to(conn, second)] == [first]
-        assert related.related_to(conn, other) == []
+        assert [one["id"] for one in library.related(conn, first)] == [second]
+        assert [one["id"] for one in library.related(conn, second)] == [first]
+        assert library.related(conn, other) == []
         kept = items.get(conn, first)
     assert kept is not None
     assert "lighthouse" in [word.casefold() for word in kept["keywords"]]
     assert kept["word_count"] > 60
     with engine.begin() as conn:
         deleting.remove(conn, second)
-        assert related.related_to(conn, first) == []
+        assert library.related(conn, first) == []
         assert conn.execute(sa.select(relations)).all() == []
 
 
@@ -144,7 +144,7 @@ def test_related_items_by_the_api(engine: Engine, settings: Settings, clock: Clo
     second = save(engine, settings, clock, "A keeper and the lighthouse", MORE * 5)
     with visitor.visiting(settings, clock) as client:
         visitor.use_token(client)
-        (found,) = client.get(f"/api/items/{first}/related").json()
+        (found,) = client.get(f"/api/items/{first}/related").json()["items"]
         assert (found["id"], found["title"]) == (second, "A keeper and the lighthouse")
         assert client.get("/api/items/999/related").status_code == 404
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 from test_podcasts import Reader
 from webserver import Page, WebServer
 
-from atlas import items, originals, pipeline, related, tags
+from atlas import items, library, originals, pipeline, tags
 from atlas.care.reprocess import Wanted, reprocess
 from atlas.database.tables import contents, feed_entries, feeds, highlights
 from atlas.database.tables import items as items_table
@@ -285,7 +285,7 @@ def test_what_a_feed_brought_is_described_a_little_later(ctx: Context, web: WebS
         assert "lighthouse" in " ".join(item["keywords"]).casefold()
     with ctx.engine.connect() as conn:
         assert not describing.is_any_left(conn, ctx.clock())
-        assert related.related_to(conn, described[0]["id"])
+        assert library.related(conn, described[0]["id"])
 
 
 # The feeds themselves

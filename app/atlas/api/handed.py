@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
-from atlas import items, originals, related
+from atlas import items, originals
 from atlas.api.edge import request_id
 from atlas.api.errors import Problem, documented
 from atlas.api.items import Added
@@ -213,27 +213,6 @@ async def capture(request: Request, page: Capture, response: Response) -> items.
         )
     )
     return await _add(request, response, make)
-
-
-class Related(BaseModel):
-    """An item that has much in common with another."""
-
-    id: int
-    title: str | None
-    url: str
-    site: str | None
-    score: float = Field(description="How much they share; only good for comparing.")
-
-
-@router.get(
-    "/items/{item_id}/related", response_model=list[Related], responses=documented(401, 404, 422, 503)
-)
-def get_related(request: Request, item_id: _Id) -> list[dict[str, Any]]:
-    """List the readable items that have most in common with one, the nearest first."""
-    with read(state(request).engine) as conn:
-        if items.get(conn, item_id) is None:
-            raise Problem(404, "not_found", f"There is no item {item_id}.")
-        return related.related_to(conn, item_id)
 
 
 @router.get(
