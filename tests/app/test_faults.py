@@ -22,7 +22,7 @@ import pytest
 import sqlalchemy as sa
 from private_postgres import Postgres, find_binaries
 from reading_corpus import CORPUS
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from webserver import ARTICLE, Page, WebServer
 
 from atlas import items, originals
@@ -522,13 +522,14 @@ def test_a_database_that_can_only_be_read_is_waited_out(plain_settings, tmp_path
     migrate.upgrade(engine)
     read_only = {"on": True}
 
-    def restrict(connection: object, _record: object, _proxy: object) -> None:
-        connection.execute(f"PRAGMA query_only = {'ON' if read_only['on'] else 'OFF'}")
+    def restrict(conn: Connection) -> None:
+        if read_only["on"]:  # after our own handler, which allows writing anew with each transaction
+            conn.exec_driver_sql("PRAGMA query_only = ON")
 
     with WebServer() as web:
         web.pages = {"/": Page(article("read-only"))}
         found = add(engine, web.url("/"))
-        sa.event.listen(engine, "checkout", restrict)
+        sa.event.listen(engine, "begin", restrict)
         own = on_loopback(plain_settings)
         with ReaderPool(1, 20, 1024) as reader:
             worker = Worker(own, engine, Fetcher(own), reader, limits=Limits(once=True))
