@@ -80,7 +80,7 @@ class Site:
             def do_GET(self) -> None:
                 site.seen.append((self.path, self.headers["Host"]))
                 site.before()
-                status, body = site.answers.get(self.path, (404, "no such page"))
+                status, body = site.answers.get(self.path.partition("?")[0], (404, "no such page"))
                 self.send_response(status)
                 self.end_headers()
                 self.wfile.write(body.encode())
