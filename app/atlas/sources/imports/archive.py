@@ -17,7 +17,7 @@ IN_MEMORY = 4_000_000
 #: Largest file that is read whole: an article, a picture of one, a book.
 LARGEST_WHOLE = 50_000_000
 
-#: What reading a damaged archive may raise.
+#: What reading a damaged archive may raise; NotImplementedError is zipfile's word for a compression it lacks.
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 _CHUNK = 1 << 16
 
