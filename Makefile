@@ -5,7 +5,7 @@ BIN := .venv/bin
 export HTTPS_PORT HTTP_PORT SSH_PORT SUITE DATA
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell token test test-fast test-long coverage bench lint format docs pins setup
+.PHONY: help up down status logs shell token test test-fast test-long coverage bench lint format docs pins setup setup-oci
 
 help: ## list the verbs
 	@echo "Atlas: make VERB"
@@ -58,3 +58,6 @@ pins: setup ## resolve requirements/*.in anew into pinned, hashed *.txt
 
 setup: ## make .venv with the pinned tools
 	@$(PYTHON) scripts/setup.py
+
+setup-oci: ## add Oracle's SDK to .venv, for provisioning
+	@$(PYTHON) scripts/setup.py oci

@@ -16,7 +16,12 @@ OPTIONS = (
     "--no-header",
 )
 # The tools share an environment with the app, so they take its versions; of `ansible` only the wheel matters.
-EXTRA = {"app": [], "dev": ["--constraint=requirements/app.txt"], "collections": ["--no-deps"]}
+EXTRA = {
+    "app": [],
+    "dev": ["--constraint=requirements/app.txt"],
+    "oci": ["--constraint=requirements/dev.txt"],
+    "collections": ["--no-deps"],
+}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Make `.venv` with the pinned tools, and install the system packages that are missing."""
+"""Make `.venv` with the pinned tools, and install the system packages that are missing; `oci`: Oracle's SDK too."""
 
 from __future__ import annotations
 
@@ -19,8 +19,29 @@ if sys.version_info < (3, 11):  # noqa: UP036 - this is what an older Python say
 
 VENV = engine.VENV
 PYTHON = VENV / "bin" / "python"
+PIP = [str(PYTHON), "-m", "pip", "-qq", "--disable-pip-version-check", "--no-input"]
+PINNED = ["install", "--no-deps", "--require-hashes", "--requirement"]
 REQUIREMENTS = engine.ROOT / "requirements"
 STAMP = VENV / "requirements.sha256"
+OCI_STAMP = VENV / "requirements-oci.sha256"
+# What of Oracle's SDK is used here: all of it is 18,000 files, and one that is not compiled takes seconds to import.
+OCI_PARTS = (
+    "*.py",
+    "_vendor",
+    "auth",
+    "budget",
+    "circuit_breaker",
+    "core",
+    "dns",
+    "identity",
+    "limits",
+    "monitoring",
+    "object_storage",
+    "pagination",
+    "retry",
+    "usage_api",
+    "work_requests",
+)
 # Packages that not every release has, and what happens without them.
 OPTIONAL = {
     "chromium": "the browser tests will be skipped",
@@ -34,6 +55,8 @@ def main() -> None:
     """Make the virtual environment ready."""
     install_packages(venv_packages())
     make_venv()
+    if sys.argv[1:] == ["oci"]:
+        make_oci()
 
 
 def venv_packages() -> list[str]:
@@ -83,13 +106,22 @@ def make_venv() -> None:
     print("Making .venv with the pinned tools: a minute or two.", flush=True)
     if not _works():
         subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
-    pip = [str(PYTHON), "-m", "pip", "-qq", "--disable-pip-version-check", "--no-input"]
-    requirements = REQUIREMENTS / "dev.txt"
-    subprocess.run(
-        [*pip, "install", "--no-deps", "--require-hashes", "--requirement", requirements], check=True
-    )
-    _unpack_collections(pip)
+    subprocess.run([*PIP, *PINNED, REQUIREMENTS / "dev.txt"], check=True)
+    _unpack_collections()
     STAMP.write_text(wanted)
+
+
+def make_oci() -> None:
+    """Add Oracle's SDK to `.venv`, with compiled bytecode, unless it is there as pinned."""
+    wanted = f"{_fingerprint()} {_digest((REQUIREMENTS / 'oci.txt').read_bytes())}"
+    if OCI_STAMP.exists() and OCI_STAMP.read_text() == wanted:
+        return
+    print("Adding Oracle's SDK to .venv: 250 MB, half a minute.", flush=True)
+    subprocess.run([*PIP, *PINNED, REQUIREMENTS / "oci.txt", "--no-compile"], check=True)
+    (package,) = VENV.glob("lib/python3*/site-packages/oci")
+    parts = [path for part in OCI_PARTS for path in sorted(package.glob(part))]
+    subprocess.run([PYTHON, "-m", "compileall", "-q", *parts], check=True)
+    OCI_STAMP.write_text(wanted)
 
 
 def _works() -> bool:
@@ -105,14 +137,18 @@ def _works() -> bool:
 def _fingerprint() -> str:
     parts = [(REQUIREMENTS / name).read_bytes() for name in ("dev.txt", "collections.txt")]
     parts += [(engine.ROOT / "requirements.yml").read_bytes(), sys.version.encode()]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+    return _digest(b"\0".join(parts))
 
 
-def _unpack_collections(pip: list[str]) -> None:
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _unpack_collections() -> None:
     """Take the collections requirements.yml names from the hash-checked `ansible` wheel instead of Galaxy."""
     downloads = engine.CACHE / "collections"
     shutil.rmtree(downloads, ignore_errors=True)
-    command = [*pip, "download", "--no-deps", "--require-hashes", "--dest", str(downloads)]
+    command = [*PIP, "download", "--no-deps", "--require-hashes", "--dest", str(downloads)]
     subprocess.run([*command, "--requirement", REQUIREMENTS / "collections.txt"], check=True)
     names = [
         line.split(":")[1].strip().replace(".", "/")

@@ -263,6 +263,8 @@ def _install(*, with_containers: bool, with_tests: bool) -> None:
         setup.venv_packages() + (engine.packages() if with_containers else []) + lacking, "for the tests"
     )
     setup.make_venv()
+    if with_tests:
+        setup.make_oci()
 
 
 def _test_packages() -> list[str]:
