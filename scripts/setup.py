@@ -1,4 +1,4 @@
-"""Make `.venv` with the pinned tools, and install the system packages that are missing; `oci`: Oracle's SDK too."""
+"""Make `.venv` with the pinned tools and the system packages they need; `oci`: with Oracle's SDK too."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PINNED = ["install", "--no-deps", "--require-hashes", "--requirement"]
 REQUIREMENTS = engine.ROOT / "requirements"
 STAMP = VENV / "requirements.sha256"
 OCI_STAMP = VENV / "requirements-oci.sha256"
-# What of Oracle's SDK is used here: all of it is 18,000 files, and one that is not compiled takes seconds to import.
+# What of Oracle's SDK is used: all of it is 18,000 files, and what is not compiled takes seconds to import.
 OCI_PARTS = (
     "*.py",
     "_vendor",
