@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import engine  # noqa: E402
 import machine  # noqa: E402
-from library import article  # noqa: E402
+from library import article, feed  # noqa: E402
 
 SCENARIO = os.environ["MOLECULE_SCENARIO_NAME"]
 WHOLE = ("site", "ssh")
@@ -180,10 +180,11 @@ def pages(host, scenario_directory):
 
 @pytest.fixture(scope="module")
 def birds(pages, tmp_path_factory):
-    """A web server in the machine with articles on birds, each at /NAME.html."""
+    """A web server in the machine with articles on birds, each at /NAME.html; the last is in /feed.xml."""
     folder = tmp_path_factory.mktemp("birds")
     for name in BIRDS:
         (folder / f"{name}.html").write_text(article(name))
+    (folder / "feed.xml").write_text(feed(f"/{BIRDS[-1]}.html"))
     return pages(folder)
 
 

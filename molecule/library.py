@@ -18,6 +18,12 @@ def article(name: str) -> str:
     return f"{head}<body><article><h1>On the {name}</h1>{text}</article>"
 
 
+def feed(link: str) -> str:
+    """Write a feed of one entry that says nothing but where its page is."""
+    entry = f"<item><title>One more bird</title><link>{link}</link></item>"
+    return f'<rss version="2.0"><channel><title>Birds</title><link>/</link>{entry}</channel></rss>'
+
+
 def answers(client: httpx2.Client) -> bool:
     """Say whether the app is there and ready."""
     try:

@@ -1,4 +1,4 @@
-"""Asking all feeds that are due, in a few threads: `atlas poll` once, a worker in short rounds."""
+"""Asking all feeds that are due, in a few threads: a worker in short rounds, `atlas poll` once by hand."""
 
 import datetime as dt
 import time

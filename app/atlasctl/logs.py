@@ -11,7 +11,6 @@ from atlasctl.trouble import Trouble
 SHORT = {
     "api": "atlas-api.service",
     "worker": "atlas-worker.service",
-    "scheduler": "atlas-scheduler.service",
     "health": "atlas-health.service",
     "certificate": "atlas-certificate.service",
     "nginx": "nginx.service",

@@ -13,6 +13,8 @@ description:
   - A unit is restarted when it started before one of O(reads), or its own unit file in C(/etc), was last
     written, and reloaded when it started or was last reloaded before one of O(rereads) was. Unlike a handler,
     that cannot be forgotten by a play that is stopped between the two.
+  - Units of O(stopped) that run are stopped, even when nothing of them is left but the running unit. Their
+    files are not removed here.
   - Supports check mode; units that are not there yet would be started.
 options:
   units:
@@ -30,6 +32,11 @@ options:
     type: list
     elements: path
     default: []
+  stopped:
+    description: Units of earlier releases, by their full names; what is not there is stopped enough.
+    type: list
+    elements: str
+    default: []
 author: Atlas
 attributes:
   check_mode: {support: full, description: Says what would be done.}
@@ -38,7 +45,7 @@ attributes:
 EXAMPLES = r"""
 - name: Keep the app running
   keep_running:
-    units: [atlas-api.service, atlas-worker.service, atlas-scheduler.timer]
+    units: [atlas-api.service, atlas-worker.service]
     reads: [/etc/atlas/atlas.env]
 """
 
@@ -84,6 +91,7 @@ def main() -> None:
             "units": {"type": "list", "elements": "str", "required": True},
             "reads": {"type": "list", "elements": "path", "default": []},
             "rereads": {"type": "list", "elements": "path", "default": []},
+            "stopped": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -96,6 +104,7 @@ def main() -> None:
     try:
         reads, rereads = module.params["reads"], module.params["rereads"]
         healed = keep_running(run, names, reads, rereads, check=module.check_mode)
+        healed |= keep_stopped(run, module.params["stopped"], check=module.check_mode)
     except SystemdError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(healed), healed=healed)
@@ -128,6 +137,15 @@ def keep_running(
     if not check:
         _heal(run, healed)
     return healed
+
+
+def keep_stopped(run: Run, names: list[str], *, check: bool) -> dict[str, list[str]]:
+    """Stop those of the units that run; say which. Raises SystemdError when one does not stop."""
+    units = _show(run, names) if names else {}
+    running = [name for name, unit in units.items() if unit["ActiveState"] not in ("inactive", "failed")]
+    if running and not check:
+        _do(run, ["systemctl", "stop", *running])
+    return {name: ["stopped"] for name in running}
 
 
 def _wrong(unit: dict[str, str], reads: list[str], rereads: list[str]) -> list[str]:

@@ -271,9 +271,9 @@ class TestDoctor:
         assert command == repair.replace("X", name)
 
     def test_a_timer_that_will_not_fire(self, well: Machine) -> None:
-        well.unit("atlas-scheduler.timer", SubState="elapsed")
-        said = "atlas-scheduler.timer has no next time: it will not fire again"
-        assert found(well) == {said: "systemctl restart atlas-scheduler.timer"}
+        well.unit("atlas-certificate.timer", SubState="elapsed")
+        said = "atlas-certificate.timer has no next time: it will not fire again"
+        assert found(well) == {said: "systemctl restart atlas-certificate.timer"}
 
     def test_the_current_release(self, well: Machine) -> None:
         current = well.paths.app_root / "current"

@@ -4,7 +4,7 @@ import os
 import time
 
 import pytest
-from keep_running import SystemdError, keep_running
+from keep_running import SystemdError, keep_running, keep_stopped
 
 
 def ago(seconds):
@@ -108,3 +108,18 @@ def test_a_missing_unit_and_one_that_does_not_start_are_named():
     systemd.refuses = ("start",)
     with pytest.raises(SystemdError, match=r"(?s)`systemctl start a` failed.*it said this"):
         systemd.keep()
+
+
+def test_what_earlier_releases_left_running_is_stopped():
+    gone = {"LoadState": "not-found", "UnitFileState": "", "ActiveState": "inactive"}
+    systemd = Systemd(
+        old={**gone, "ActiveState": "active"}, older=gone, broken={**gone, "ActiveState": "failed"}
+    )
+    assert keep_stopped(systemd.run, list(systemd.units), check=True) == {"old": ["stopped"]}
+    assert systemd.told == []
+    assert keep_stopped(systemd.run, list(systemd.units), check=False) == {"old": ["stopped"]}
+    assert systemd.told == ["stop old"]
+    assert keep_stopped(systemd.run, [], check=False) == {}
+    systemd.refuses = ("stop",)
+    with pytest.raises(SystemdError, match="stop failed"):
+        keep_stopped(systemd.run, ["old"], check=False)

@@ -68,6 +68,11 @@ def test_the_release_belongs_to_root_and_is_compiled(host):
     assert int(compiled) > 20
 
 
-def test_feeds_are_asked_by_a_timer(host):
-    assert host.service("atlas-scheduler.timer").is_running
-    host.check_output("systemctl start atlas-scheduler.service")
+def test_the_worker_asks_the_feeds(host, library, birds, eventually):
+    host.check_output(f"atlas feed add {birds}/feed.xml")
+    eventually(lambda: library.search("dipper"), seconds=60)
+
+
+def test_the_timer_of_earlier_releases_is_gone(host):
+    assert not host.service("atlas-scheduler.timer").is_running
+    assert host.run("find /etc -name '*scheduler*' | grep .").failed

@@ -13,7 +13,7 @@ DAMAGE = {
     "the htpasswd is emptied": ": > /etc/nginx/atlas.htpasswd",
     "the database password is changed": 'runuser -u postgres -- psql -qc "alter role atlas password null"',
     "the release leads nowhere": "ln -sfn releases/nowhere /opt/atlas/current",
-    "a timer is disabled": "systemctl disable --now atlas-scheduler.timer",
+    "a service is disabled": "systemctl disable --now atlas-worker.service",
 }
 # What has to be changed, and nothing else: the tasks, and the files they write.
 HEALED = {
@@ -50,6 +50,7 @@ def test_one_run_heals_all_damage_and_touches_nothing_else(host, web, play):
 def test_the_machine_is_as_before(host, library):
     assert host.user("atlas").shell == "/usr/sbin/nologin"
     assert host.file("/etc/atlas/secrets/owner_password").mode == 0o640
-    assert host.service("atlas-scheduler.timer").is_running
+    assert host.service("atlas-worker.service").is_running
+    assert host.service("atlas-worker.service").is_enabled
     assert host.file("/opt/atlas/current/FINISHED").exists
     assert library.client.get("/api/items").status_code == 200

@@ -4,7 +4,7 @@ import pytest
 @pytest.mark.parametrize(
     ("variable", "complaint"),
     [
-        ('{"atlas_poll_minutes": "often"}', "atlas_poll_minutes"),
+        ('{"atlas_ready_seconds": "soon"}', "atlas_ready_seconds"),
         ('{"nginx_htpaswd_users": []}', "nginx_htpasswd_users"),
     ],
 )
