@@ -49,6 +49,10 @@ def _run(asked: argparse.Namespace) -> int:
             from atlasctl.doctor import doctor
 
             return doctor(paths, as_json=asked.json)
+        case "usage":
+            from atlasctl.usage.command import usage
+
+            return usage(paths, as_json=asked.json, metrics=asked.metrics, check=asked.check)
         case _:
             from atlasctl.release.command import release
 
@@ -84,6 +88,13 @@ def _parser() -> argparse.ArgumentParser:
         "--quiet", action="store_true", help="for the timer: say only what changed, exit code 0"
     )
     health.add_argument("--no-heal", dest="heal", action="store_false", help="restart nothing")
+
+    usage = commands.add_parser("usage", help="in Oracle Cloud: what is used of what is free, and leftovers")
+    usage.add_argument("--json", action="store_true", help="for programs")
+    usage.add_argument(
+        "--metrics", action="store_true", help="for the timer: write metrics, say only what failed"
+    )
+    usage.add_argument("--check", action="store_true", help="for health: judge the last report, ask nobody")
 
     _release(commands.add_parser("release", help="deploy, list, roll back and delete releases of the app"))
     return parser

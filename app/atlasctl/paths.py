@@ -36,6 +36,20 @@ class Paths(NamedTuple):
         return self.root / "var/lib/atlasctl/health-state.json"
 
     @property
+    def cloud_settings(self) -> Path:
+        """What we watch in Oracle Cloud; not there on other machines."""
+        return self.root / "etc/atlas/oci.json"
+
+    @property
+    def usage_report(self) -> Path:
+        """What `atlasctl usage` read last of Oracle Cloud's free limits."""
+        return self.root / "var/lib/atlasctl/usage.json"
+
+    def below_root(self, path: Path) -> Path:
+        """Return an absolute path of the machine as it is below our root."""
+        return self.root / path.relative_to("/")
+
+    @property
     def app_root(self) -> Path:
         """The directory of releases, `current` and `source`."""
         return self.root / "opt/atlas"

@@ -38,10 +38,12 @@ def run(
     user: str | None = None,
     cwd: Path | None = None,
     stdin: str = "",
+    keep: tuple[int, ...] = (),
 ) -> Result:
     """Run `argv` to its end; a program that fails, hangs or is not there is a Result too, not an exception.
 
     `env` replaces the environment. `user` gives up root's rights for it (ignored unless we are root).
+    `keep` are open files of ours that it finds as /dev/fd/N.
     After `timeout` seconds the program and all it started are killed.
     """
     try:
@@ -55,6 +57,7 @@ def run(
             env={**(os.environ if env is None else env), "LC_ALL": "C.UTF-8"},
             cwd=cwd,
             start_new_session=True,
+            pass_fds=keep,
             **_identity(user),
         )
     except FileNotFoundError:

@@ -1,0 +1,1 @@
+"""`atlasctl usage`: what of Oracle Cloud's Always Free is used, before it costs."""
