@@ -1,0 +1,26 @@
+"""The tables are the SDK's, and the fake answers all of them."""
+
+import json
+
+import pytest
+
+generate = pytest.importorskip("tests.oci_api.generate")
+pytest.importorskip("oci", reason="make setup-oci installs Oracle's SDK")
+
+
+def test_the_tables_are_those_of_the_installed_sdk():
+    found = generate.differences(json.loads(generate.TABLES.read_text()), generate.tables())
+    assert not found, "\n".join(
+        [f"The SDK differs from the tables; see what it means, then {generate.COMMAND}", *found]
+    )
+
+
+def test_a_change_of_the_sdk_is_named():
+    new = generate.tables()
+    old = json.loads(json.dumps(new))
+    old["models"]["core.CreateVcnDetails"]["fields"]["cidrBlock"] = "str!"
+    del old["operations"]["core.list_vcns"]
+    assert generate.differences(old, new) == [
+        "operation core.list_vcns: not in the tables",
+        "model core.CreateVcnDetails: fields.cidrBlock was 'str!', is 'str'",
+    ]
