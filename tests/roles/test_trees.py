@@ -90,6 +90,8 @@ def files(directory, pattern="*"):
 def test_nothing_is_left_of_the_templates(variant):
     for path in files(variant):
         text = path.read_text()
+        if path.parent.name == "rules.d":
+            continue  # Prometheus has templates of its own
         assert "{{" not in text, path
         assert "{%" not in text, path
         assert text.endswith("\n") or path.parent.name == "secrets", path
