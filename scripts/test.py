@@ -33,7 +33,7 @@ LANES = 2
 # A check that is interrupted has this long to stop its servers.
 STOP_SECONDS = 10
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# A mail server to fetch from, a feed reader that is a client of ours, the judge of e-books, and that of alert rules.
+# A mail server to fetch from, a feed reader that is a client, the judges of e-books and of alert rules.
 PROGRAMS = {
     "dovecot-imapd": "dovecot",
     "newsboat": "newsboat",

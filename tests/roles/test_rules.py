@@ -1,4 +1,4 @@
-"""Alert rules, judged by promtool: each fires when it should, and only then; each has its place in a runbook."""
+"""Alert rules, judged by promtool: each fires when it should, only then, and has its place in a runbook."""
 
 import re
 import shutil

@@ -82,10 +82,10 @@ def _leftovers(report: Report) -> list[tuple[str, str, Samples]]:
 
 def _run(report: Report) -> list[tuple[str, str, Samples]]:
     failed = {one["source"] for one in report["problems"]}
-    asked = [name for name in SOURCES if name in report["parts"] or name in failed]
+    asked = ["metadata", *(name for name in SOURCES if name in report["parts"] or name in failed)]
     reads = [({"source": name}, _seconds(part["read_at"])) for name, part in report["parts"].items()]
     nobody = "metadata" in failed
-    succeeded = [({"source": name}, float(name not in failed and not nobody)) for name in ("metadata", *asked)]
+    succeeded = [({"source": name}, float(name not in failed and not nobody)) for name in asked]
     last = report.get("last_success")
     return [
         ("source_success", "Whether a source said all it should in the last run.", succeeded),
