@@ -14,6 +14,15 @@ def special(cloud: "FakeOci", method: str, path: str, headers: Message, body: by
     """The answer, if the request is none of the API's."""
     if path == "/_control":
         return control(cloud, method, body)
+    if path.startswith("/opc/"):
+        cloud.note(method, path, "/opc")
+        with cloud.lock:
+            return cloud.metadata.answer(path, headers)
+    if path == "/v1/x509":
+        with cloud.lock:
+            answer = cloud.metadata.federate(method, path, headers, body)
+        cloud.note(method, path, path, answer.status)
+        return answer
     return None
 
 

@@ -42,6 +42,7 @@ from tests.oci_api import (
 from tests.oci_api.calls import HANDLERS, Answer, Call
 from tests.oci_api.errors import Refused
 from tests.oci_api.iam import Iam
+from tests.oci_api.metadata import Metadata
 from tests.oci_api.misbehave import Misbehave
 from tests.oci_api.store import Resource, Store
 
@@ -77,12 +78,14 @@ class FakeOci:
         self.store = Store(region, self.now)
         self.keys = signing.Keys(self.now)
         self.iam = Iam(self)
+        self.metadata = Metadata(self)
         self.tenancy = self.store.ocid("tenancy")
         self.user = self.store.ocid("user")
         self.tokens: dict[tuple[str, str], str] = {}
         self.calls: list[tuple[str, str, int]] = []
         self.counts: Counter[tuple[str, str]] = Counter()  # by method and path template
-        self.requests: list[dict[str, Any]] = []
+        self.usage: list[dict[str, Any]] = []  # what was spent, for the usage report
+        self.metrics: list[dict[str, Any]] = []  # measured series
         self._handed = 0
         self._blocks = 0
         self._server = _Server((address, port), _Handler)
@@ -206,7 +209,7 @@ class FakeOci:
         lost = False
         for trouble in self.misbehave.met(method, path):
             if trouble.kind == "answer" and trouble.answer:
-                self._note(method, path, None, trouble.answer.status)
+                self.note(method, path, path, trouble.answer.status)
                 return refused(trouble.answer), False
             if trouble.kind == "delay":
                 time.sleep(trouble.seconds)
@@ -225,12 +228,13 @@ class FakeOci:
         except Exception as error:  # noqa: BLE001
             traceback.print_exc()
             answer = refused(Refused(500, "FakeIsWrong", f"{type(error).__name__}: {error}"))
-        self._note(method, path, operation, answer.status)
+        self.note(method, path, operation.path if operation else path, answer.status)
         return answer, lost
 
-    def _note(self, method: str, path: str, operation: tables.Operation | None, status: int) -> None:
+    def note(self, method: str, path: str, template: str, status: int = 200) -> None:
+        """Count a request, by its path and by the template of it."""
         self.calls.append((method, path, status))
-        self.counts[method, operation.path if operation else path] += 1
+        self.counts[method, template] += 1
 
     def _handle(
         self,
