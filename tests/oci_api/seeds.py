@@ -79,7 +79,7 @@ def volume(
 
 
 def spent(cloud: "FakeOci", *rows: dict[str, Any]) -> None:
-    """Lines of the usage report: service, unit, quantity, amount, and when (`day`, a date; today by default)."""
+    """Lines of the usage report: service, unit, quantity, amount, and when (`day`, today by default)."""
     today = cloud.now().date()
     cloud.usage += [{"day": today, "currency": "EUR", "amount": 0.0, "quantity": 0.0, **row} for row in rows]
 
