@@ -54,7 +54,12 @@ def used(cloud: "FakeOci", name: str, domain: str = "") -> float:
     if name == "backup-count":
         return sum(1 for kind in ("volumebackup", "bootvolumebackup") for _ in store.of(kind))
     if name == "storage-bytes":
-        return sum(row.facts["size"] for row in store.of("object"))
+        return sum(
+            len(version.data)
+            for row in store.of("bucket")
+            for versions in row.facts.get("objects", {}).values()
+            for version in versions
+        )
     if name == "bucket-count":
         return sum(1 for _ in store.of("bucket"))
     total = 0.0

@@ -35,6 +35,8 @@ from tests.oci_api import (
     identity,
     limits,
     network,
+    objects,
+    retention,
     signing,
     tables,
     vnics,
@@ -46,7 +48,15 @@ from tests.oci_api.metadata import Metadata
 from tests.oci_api.misbehave import Misbehave
 from tests.oci_api.store import Resource, Store
 
-SUBJECTS = (buckets, compute, identity, network, vnics)  # imported for the handlers they register
+SUBJECTS = (
+    buckets,
+    compute,
+    identity,
+    network,
+    objects,
+    retention,
+    vnics,
+)  # imported for the handlers they register
 
 
 class FakeOci:
