@@ -283,16 +283,16 @@ def _conditions(conn: Connection, wanted: Filter) -> list[Condition]:
     found += [] if wanted.site is None else [where.hosts(where.hosts_of(conn, wanted.site))]
     found += [] if wanted.read is None else [where.state("read" if wanted.read else "unread")]
     found += _yes_or_no("starred", wanted.starred) + _yes_or_no("highlighted", wanted.highlighted)
-    found += _added(wanted.after, wanted.before)
+    found += _added(conn, wanted.after, wanted.before)
     found += [] if wanted.import_id is None else [where.batch(wanted.import_id)]
     return found
 
 
-def _added(first: dt.datetime | None, end: dt.datetime | None) -> list[Condition]:
+def _added(conn: Connection, first: dt.datetime | None, end: dt.datetime | None) -> list[Condition]:
     if first is not None and end is not None:
-        return [where.between(first, end)]
-    found = [] if end is None else [where.before(end)]
-    return found if first is None else [where.after(first)]
+        return [where.between(conn, first, end)]
+    found = [] if end is None else [where.before(conn, end)]
+    return found if first is None else [where.after(conn, first)]
 
 
 def _yes_or_no(state: str, wanted: bool | None) -> list[Condition]:  # noqa: FBT001

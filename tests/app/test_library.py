@@ -1,6 +1,7 @@
 """The library: what filters find, in which order, page by page; and what its reader changes."""
 
 import datetime as dt
+from unittest import mock
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from atlas.database.engine import read
 from atlas.database.tables import feeds, item_tags
 from atlas.database.tables import items as items_table
 from atlas.library import Filter
-from atlas.search import pick, search
+from atlas.search import conditions, pick, search
 from atlas.stages.table import Stage
 
 DAY = dt.timedelta(days=1)
@@ -140,10 +141,20 @@ def test_what_several_feeds_showed_is_in_each(shelf, clock):
     assert shelf.list(feed_id=ids[0]) == shelf.list(feed_id=ids[1]) == ["one"]
 
 
-@pytest.mark.parametrize("many", [0, 10_000])
+#: What makes a small library be searched as large ones are: by no condition, by those few or many items meet.
+SIZES = [
+    {"MANY": 10_000},
+    {"FEW": 0, "MANY": 0},
+    {"FEW": 1, "MANY": 10_000},
+    {"FEW": 2, "MANY": 0, "NEAR": 2},
+]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("order", ["newest", "oldest", "published"])
-def test_pages_join_without_gap_though_items_come_in(shelf, monkeypatch, order, many):
-    monkeypatch.setattr(pick, "MANY", many)
+def test_pages_join_without_gap_though_items_come_in(shelf, monkeypatch, order, sizes):
+    for name, size in sizes.items():
+        monkeypatch.setattr(pick, name, size)
     days = [3, None, 1, 1, None, 2, 1]
     for number, day in enumerate(days):
         date = day and shelf.clock() - day * DAY
@@ -168,6 +179,34 @@ def test_pages_join_without_gap_though_items_come_in(shelf, monkeypatch, order, 
                 shelf.put(f"new{number}", text="word", tagged=["t"])
     assert [name for name in seen if name in whole] == whole
     assert order != "newest" or seen == whole
+
+
+@pytest.mark.parametrize("passed", [0, 500])
+@pytest.mark.parametrize("order", ["newest", "oldest", "published"])
+def test_dates_hold_though_ids_do_not_follow_them(shelf, monkeypatch, order, passed):
+    monkeypatch.setattr(conditions, "_PASSED", passed)
+    days = [5, 9, 3, 7, 1, 8]
+    dates = {f"n{day}": shelf.clock() - day * DAY for day in days}
+    for name, date in dates.items():
+        shelf.put(name, text="word", added_at=date, published_at=date)
+    for end in range(11):
+        before, after = shelf.clock() - end * DAY, shelf.clock() - (end + 3) * DAY
+        for q in ("", "word", "is:unread"):
+            wanted = {name for name, date in dates.items() if date < before}
+            assert set(shelf.list(order=order, q=q, before=before)) == wanted
+            later = {name for name, date in dates.items() if date >= after}
+            assert set(shelf.list(order=order, q=q, after=after)) == later
+            assert set(shelf.list(order=order, q=q, before=before, after=after)) == wanted & later
+
+
+def test_a_site_is_its_host_and_what_is_below_it(shelf):
+    hosts = ("a.test", "b.a.test", "c.b.a.test", "xa.test", "a.test.example", "a_test", "b.a_test")
+    for host in hosts:
+        shelf.put(host, text="x", url=f"https://{host}/")
+    assert set(shelf.list(site="a.test")) == {"a.test", "b.a.test", "c.b.a.test"}
+    assert set(shelf.list(site="b.a.test")) == {"b.a.test", "c.b.a.test"}
+    assert set(shelf.list(site="a_test")) == {"a_test", "b.a_test"}
+    assert shelf.list(site="test.a") == []
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "~", "-1", "~3", "yesterday~3", "2026~x"])
@@ -239,15 +278,13 @@ def mixed(shelf, clock):
 @hypothesis_settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@pytest.mark.parametrize("many", [0, 10_000])
-def test_both_engines_agree_with_plain_python(mixed, q, many):
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_both_engines_agree_with_plain_python(mixed, q, sizes):
     model = mixed.model = getattr(mixed, "model", None) or _model(mixed)
-    before, pick.MANY = pick.MANY, many
-    try:
+    with mock.patch.multiple(pick, **sizes):
         assert mixed.search(q) == model(q)
-        assert set(mixed.list(q=q)) == model(q)
-    finally:
-        pick.MANY = before
+        for order in ("newest", "oldest", "published"):
+            assert set(mixed.list(q=q, order=order)) == model(q)
 
 
 def test_a_page_costs_the_same_few_statements(shelf):

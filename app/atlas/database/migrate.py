@@ -24,7 +24,7 @@ LOCK = 0x61746C61
 #: How long a process waits for another one's migration on SQLite, in milliseconds.
 SQLITE_PATIENCE = 600_000
 
-#: Tables of the full-text index, which SQLAlchemy cannot describe.
+#: What SQLAlchemy cannot describe: the tables of the full-text index; and what only one of the engines has.
 NOT_IN_METADATA = frozenset(
     {
         "cards",
@@ -38,7 +38,9 @@ NOT_IN_METADATA = frozenset(
         "contents_fts_data",
         "contents_fts_docsize",
         "contents_fts_idx",
+        "ix_items_site",
         "search_index",
+        "sites",
     }
 )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from atlas.database.dialect import Text, is_sqlite
 from atlas.database.tables import feeds, highlights, item_tags, items, sightings, tags
 from atlas.search.query import Operator
 from atlas.stages.table import DONE, TERMINAL, Stage
@@ -14,6 +15,9 @@ from atlas.tags import clean
 
 #: A query for ids, in a column called "id".
 Ids = sa.Select[tuple[int]] | sa.CompoundSelect[tuple[int]]
+
+#: So many items on the wrong side of a moment are walked past.
+_PASSED = 500
 
 #: The stages a state is made of.
 WAITING = frozenset(Stage) - TERMINAL
@@ -27,6 +31,9 @@ class Condition:
     and `ordered`, a query for ids from the newest on (True) or from the oldest, beyond an id, of those that
     pass tests; it reads no more matches than are asked for. In PostgreSQL they have `roughly`, which finds
     these and more, and is soon counted.
+
+    Dates know the ids between which all they match stands, where that is worth knowing. What is `thin` has an
+    index of its own in which kind, source and stage stand beside the id.
     """
 
     clause: sa.ColumnElement[bool]
@@ -34,6 +41,9 @@ class Condition:
     bulk: sa.ColumnElement[bool] | None = None
     roughly: Ids | None = None
     ordered: Callable[[bool, int | None, Sequence[sa.ColumnElement[bool]]], Ids] | None = None
+    first: int | None = None
+    last: int | None = None
+    thin: bool = False
 
 
 def negation(condition: Condition) -> Condition:
@@ -50,8 +60,8 @@ def any_of(conditions: Sequence[Condition]) -> Condition:
     return Condition(clause, sa.union(*ways) if len(ways) == len(conditions) else None)
 
 
-def _indexed(clause: sa.ColumnElement[bool]) -> Condition:
-    return Condition(clause, sa.select(items.c.id.label("id")).where(clause))
+def _indexed(clause: sa.ColumnElement[bool], *, thin: bool = False) -> Condition:
+    return Condition(clause, sa.select(items.c.id.label("id")).where(clause), thin=thin)
 
 
 def _related(table: sa.Table, clause: sa.ColumnElement[bool]) -> Condition:
@@ -60,17 +70,14 @@ def _related(table: sa.Table, clause: sa.ColumnElement[bool]) -> Condition:
     return Condition(there, sa.select(table.c.item_id.label("id")).where(clause).distinct())
 
 
-_other = items.alias("other")
-
-
 def kind(value: str) -> Condition:
     """Match one kind."""
-    return _indexed(items.c.kind == value)
+    return _indexed(items.c.kind == value, thin=True)
 
 
 def source(value: str) -> Condition:
     """Match how it came in."""
-    return _indexed(items.c.source == value)
+    return _indexed(items.c.source == value, thin=True)
 
 
 def batch(import_id: int) -> Condition:
@@ -102,28 +109,48 @@ def language(code: str) -> Condition:
     return Condition(sa.or_(items.c.language == code, items.c.language.ilike(f"{code}-%")))
 
 
-def before(moment: dt.datetime) -> Condition:
-    """Match what was added before. As ids mostly grow with time, there is a last one to begin at.
-
-    A sum has it found by the index of dates, not by walking back from the newest item.
-    """
+def before(conn: sa.Connection, moment: dt.datetime) -> Condition:
+    """Match what was added before. As ids mostly grow with time, there is a last one to begin at."""
     earlier = items.c.added_at < moment
-    last = sa.select(sa.func.max(_other.c.id + 0)).where(_other.c.added_at < moment).scalar_subquery()
-    return Condition(sa.and_(earlier, items.c.id <= last), sa.select(items.c.id.label("id")).where(earlier))
+    return _dated(earlier, last=_edge(conn, sa.func.max, earlier, items.c.added_at >= moment))
 
 
-def after(moment: dt.datetime) -> Condition:
+def after(conn: sa.Connection, moment: dt.datetime) -> Condition:
     """Match what was added then or later. There is a first one to end at."""
     later = items.c.added_at >= moment
-    first = sa.select(sa.func.min(_other.c.id + 0)).where(_other.c.added_at >= moment).scalar_subquery()
-    return Condition(sa.and_(later, items.c.id >= first), sa.select(items.c.id.label("id")).where(later))
+    return _dated(later, first=_edge(conn, sa.func.min, later, items.c.added_at < moment))
 
 
-def between(first: dt.datetime, end: dt.datetime) -> Condition:
+def between(conn: sa.Connection, first: dt.datetime, end: dt.datetime) -> Condition:
     """Match what was added from `first` on, before `end`: few, where each alone may match many."""
     dates = sa.and_(items.c.added_at >= first, items.c.added_at < end)
-    both = sa.and_(before(end).clause, after(first).clause)
-    return Condition(both, sa.select(items.c.id.label("id")).where(dates))
+    one = items.c.id + 0
+    edges = conn.execute(sa.select(sa.func.min(one), sa.func.max(one)).where(dates)).one()
+    return _dated(dates, first=edges[0], last=edges[1])
+
+
+def _dated(dates: sa.ColumnElement[bool], *, first: int | None = None, last: int | None = None) -> Condition:
+    clauses = [] if first is None else [items.c.id >= first]
+    clauses += [] if last is None else [items.c.id <= last]
+    ids = sa.select(items.c.id.label("id")).where(dates)
+    return Condition(sa.and_(dates, *clauses), ids, first=first, last=last)
+
+
+def _edge(
+    conn: sa.Connection,
+    extreme: Callable[[sa.ColumnElement[int]], sa.ColumnElement[int]],
+    side: sa.ColumnElement[bool],
+    other_side: sa.ColumnElement[bool],
+) -> int | None:
+    """Return the last or first id of one side of a moment; None where so few are beyond that they can be met.
+
+    A sum has it found by the index of dates, not by walking from the end of all ids.
+    """
+    others = sa.select(items.c.added_at).where(other_side).limit(_PASSED + 1)
+    many = sa.select(sa.func.count()).select_from(others.subquery()).scalar_subquery() > _PASSED
+    found = sa.select(sa.func.coalesce(extreme(items.c.id + 0), 0)).where(side).scalar_subquery()
+    edge: int | None = conn.execute(sa.select(sa.case((many, found), else_=None))).scalar_one()
+    return edge
 
 
 def stages(chosen: Collection[int]) -> Condition:
@@ -136,8 +163,9 @@ def not_duplicate() -> Condition:
     return Condition(items.c.stage != Stage.DUPLICATE)
 
 
-# The condition of ix_items_unread, literally: else neither engine recognises it.
-_UNREAD = sa.literal_column("items.read_at IS NULL AND items.stage IN (590, 595)", sa.Boolean)
+# The condition of ix_items_unread, literally: else neither engine recognises it. Without a type: a Boolean
+# that is no column is compared with 1 on SQLite.
+_UNREAD: sa.ColumnElement[bool] = sa.literal_column("(items.read_at IS NULL AND items.stage IN (590, 595))")
 
 
 def state(name: str) -> Condition:
@@ -147,7 +175,7 @@ def state(name: str) -> Condition:
 
 _GIVEN_UP = items.c.stage == Stage.PERMANENT_ERROR
 _STATES: dict[str, Condition] = {
-    "unread": _indexed(_UNREAD.self_group()),
+    "unread": _indexed(_UNREAD),
     "read": _indexed(items.c.read_at.is_not(None)),
     "archived": _indexed(items.c.read_at.is_not(None)),  # what other services call it
     "starred": _indexed(items.c.starred_at.is_not(None)),
@@ -187,10 +215,16 @@ def feeds_in(conn: sa.Connection, folder: str) -> list[int]:
 
 
 def hosts_of(conn: sa.Connection, site: str) -> list[str]:
-    """Return the hosts that belong to a site: itself and what is below it. Reads the index of hosts."""
-    below = items.c.host.endswith(f".{site}", autoescape=True)
-    found = conn.execute(sa.select(items.c.host).where(below).distinct().limit(1000)).scalars()
-    return [site, *found]
+    """Return the hosts that belong to a site: itself and what is below it."""
+    if is_sqlite(conn):  # it cannot read a host backwards, and has a list of them all
+        query = sa.select(_sites.c.host).where(_sites.c.host.endswith(f".{site}", autoescape=True))
+    else:
+        backwards = sa.func.reverse(items.c.host).startswith(f".{site}"[::-1], autoescape=True)
+        query = sa.select(items.c.host).where(backwards).distinct()
+    return [site, *conn.execute(query.limit(1000)).scalars()]
+
+
+_sites = sa.table("sites", sa.column("host", Text))
 
 
 _OPERATORS: dict[str, Any] = {
@@ -198,8 +232,8 @@ _OPERATORS: dict[str, Any] = {
     "source": lambda _, asked: source(asked.value),
     "tag": lambda conn, asked: tag(conn, asked.value),
     "is": lambda _, asked: state(asked.value),
-    "before": lambda _, asked: before(asked.moment),
-    "after": lambda _, asked: after(asked.moment),
+    "before": lambda conn, asked: before(conn, asked.moment),
+    "after": lambda conn, asked: after(conn, asked.moment),
     "lang": lambda _, asked: language(asked.value),
     "feed": lambda conn, asked: feed(feeds_called(conn, asked.value)),
     "folder": lambda conn, asked: feed(feeds_in(conn, asked.value)),

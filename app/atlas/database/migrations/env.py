@@ -8,7 +8,7 @@ from atlas.database.tables import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    include_name=lambda name, kind, _parents: kind != "table" or name not in NOT_IN_METADATA,
+    include_name=lambda name, _kind, _parents: name not in NOT_IN_METADATA,
     transaction_per_migration=False,
 )
 with context.begin_transaction():
