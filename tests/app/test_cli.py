@@ -417,3 +417,27 @@ def test_an_interrupt_is_no_traceback(atlas, monkeypatch) -> None:
 
     monkeypatch.setattr("atlas.commands.library.find", interrupt)
     assert atlas("search", "x").status == 130
+
+
+def test_cookies_are_kept_listed_without_their_values_and_forgotten(atlas) -> None:
+    assert atlas("cookies", "list").out == "No site has cookies.\n"
+    kept = atlas("cookies", "set", "https://Example.org/x", stdin="session=secret\n")
+    assert (kept.status, kept.out) == (0, "Cookies are sent to example.org from now on.\n")
+    listed = atlas("cookies", "list", "--json")
+    assert [site["host"] for site in listed.json] == ["example.org"]
+    assert "secret" not in kept.out + listed.out
+    assert atlas("cookies", "remove", "example.org").out == "The cookies of example.org are forgotten.\n"
+    again = atlas("cookies", "remove", "example.org")
+    assert (again.status, again.err) == (
+        1,
+        "atlas: There are no cookies of example.org. See `atlas cookies list`.\n",
+    )
+
+
+def test_what_is_no_cookie_is_refused(atlas) -> None:
+    for verb, host, given in (("set", "example.org", "hello"), ("set", "org", "a=1"), ("remove", "a b", "")):
+        done = atlas("cookies", verb, host, stdin=given)
+        assert done.status == 1, (verb, host)
+        assert done.err.startswith("atlas: ")
+        assert done.err.count("\n") == 1
+    assert atlas("cookies", "list").out == "No site has cookies.\n"

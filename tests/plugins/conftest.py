@@ -1,6 +1,6 @@
+import importlib
 import sys
 
-import file_tree
-
-# The module imports it under the name Ansible gives it on the machine.
-sys.modules["ansible.module_utils.file_tree"] = file_tree
+# Modules import what they share under the name Ansible gives it on the machine.
+for name in ("file_tree", "oci_account", "oci_models", "oci_kinds", "oci_free", "oci_state"):
+    sys.modules[f"ansible.module_utils.{name}"] = importlib.import_module(name)
