@@ -11,9 +11,11 @@ import tarfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
 import httpx2
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -23,7 +25,7 @@ import machine  # noqa: E402
 from library import article, feed  # noqa: E402
 
 SCENARIO = os.environ["MOLECULE_SCENARIO_NAME"]
-WHOLE = ("site", "ssh")
+WHOLE = ("site", "ssh", "ground")
 BIRDS = (
     "heron",
     "egret",
@@ -63,13 +65,10 @@ def play(scenario_directory):
         report = scenario_directory / "changes.json"
         report.unlink(missing_ok=True)
         playbook = "site.yml" if SCENARIO.startswith(WHOLE) else "molecule/converge.yml"
-        inventory = "molecule/ssh/inventory" if SCENARIO == "ssh" else "molecule/inventory"
         result = subprocess.run(
             [
                 "ansible-playbook",
-                "-i",
-                str(ROOT / inventory),
-                *_extra(scenario_directory),
+                *_as_converge(scenario_directory),
                 *arguments,
                 playbook,
             ],
@@ -95,14 +94,15 @@ def play(scenario_directory):
     return run
 
 
-def _extra(directory: Path) -> list[str]:
-    """The scenario over SSH has an inventory of one line; the rest of what `converge` is told is here."""
-    if SCENARIO != "ssh":
-        return []
-    return [
-        f"--ssh-common-args=-F {directory}/ssh/config",
-        f"--extra-vars=@{ROOT}/molecule/ssh/variables.yml",
+def _as_converge(directory: Path) -> list[str]:
+    """Return the arguments of `converge`, as the scenario's molecule.yml has them."""
+    base = yaml.safe_load((ROOT / ".config/molecule/config.yml").read_text())
+    own = yaml.safe_load((ROOT / "molecule" / SCENARIO / "molecule.yml").read_text()) or {}
+    arguments = own.get("ansible", {}).get("executor", base["ansible"]["executor"])["args"][
+        "ansible_playbook"
     ]
+    places = {"MOLECULE_PROJECT_DIRECTORY": ROOT, "MOLECULE_EPHEMERAL_DIRECTORY": directory}
+    return [Template(argument).substitute({n: str(p) for n, p in places.items()}) for argument in arguments]
 
 
 @pytest.fixture(scope="session")

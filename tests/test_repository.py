@@ -66,7 +66,9 @@ def test_every_requirement_is_pinned(pins):
 def test_every_role_has_a_scenario():
     roles = {path.name for path in (ROOT / "roles").glob("*") if path.is_dir()}
     scenarios = {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")}
-    assert roles - scenarios == set()
+    # What is made in Oracle Cloud is made together.
+    together = {role for role in roles if role.startswith("oci_")} if "ground" in scenarios else set()
+    assert roles - scenarios - together == set()
 
 
 def test_every_scenario_proves_something():
