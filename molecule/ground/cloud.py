@@ -1,6 +1,6 @@
 """An account for the scenario: `cloud.py start|stop DIRECTORY` runs a fake of Oracle's API and its inventory.
 
-The machine that will be launched is the scenario's container: its SSH port and its key are what the inventory of
+The machine that will be launched is the container: its SSH port and key are what the inventory of
 a real account would not need to say.
 """
 

@@ -19,7 +19,7 @@ def cloud():
         return json.load(answer)
 
 
-def test_the_inventory_says_how_the_machine_is_reached(cloud):
+def test_the_inventory_says_how_the_machine_is_reached():
     written = yaml.safe_load((DIRECTORY / "inventory/host_vars/machine/oracle_cloud.yml").read_text())
     assert written["ansible_host"] == "127.0.0.1"
     assert written["ansible_user"] == "ubuntu"
