@@ -37,6 +37,7 @@ OCI_PARTS = (
     "limits",
     "monitoring",
     "object_storage",
+    "ons",
     "pagination",
     "retry",
     "usage_api",

@@ -4,6 +4,8 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.oci_api import errors
 from tests.oci_api.calls import (
     Answer,
@@ -132,6 +134,11 @@ def going_compartment(call: Call, row: Resource) -> None:
             raise errors.conflict(f"The compartment {row.id} is not empty: it holds {other.id}.")
 
 
+def ended_compartment(call: Call, row: Resource) -> None:
+    """A deleted one stays listed, under another name, so that its own is free."""
+    row.body["name"] += f".{secrets.token_urlsafe(6)}"
+
+
 Compartments(
     "identity",
     "compartment",
@@ -141,6 +148,7 @@ Compartments(
     home=True,
     before=before_compartment,
     going=going_compartment,
+    ended=ended_compartment,
     gone_seconds=86400,
     delete_status=202,
 )
@@ -297,6 +305,43 @@ def rename_secret(call: Call) -> Answer:
 @handles("identity.delete_customer_secret_key")
 def drop_secret(call: Call) -> Answer:
     call.cloud.store.remove(secret(call))
+    return Answer()
+
+
+# API keys of users
+
+
+@handles("identity.upload_api_key")
+def upload_key(call: Call) -> Answer:
+    call.cloud.at_home()
+    row, store = user(call), call.cloud.store
+    if sum(1 for _ in store.of("apikey", userId=row.id)) >= 3:
+        raise errors.over_limit("api-key-count")
+    try:
+        key = serialization.load_pem_public_key(call.body["key"].encode())
+    except ValueError:
+        raise errors.invalid("key is no public key in PEM.") from None
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise errors.invalid("key is no RSA key.")
+    print_ = call.cloud.keys.add_user(call.cloud.tenancy, row.id, key)
+    name = f"{call.cloud.tenancy}/{row.id}/{print_}"
+    if store.find(name, "apikey"):
+        raise errors.taken(f"The user has the key {print_} already.")
+    body = {"keyId": name, "keyValue": call.body["key"], "fingerprint": print_, "userId": row.id}
+    return one(store.add("apikey", body | {"lifecycleState": "ACTIVE"}, ocid=name))
+
+
+@handles("identity.list_api_keys")
+def list_keys(call: Call) -> Answer:
+    return Answer([row.body for row in call.cloud.store.of("apikey", userId=user(call).id)])
+
+
+@handles("identity.delete_api_key")
+def delete_key(call: Call) -> Answer:
+    call.cloud.at_home()
+    name = f"{call.cloud.tenancy}/{user(call).id}/{call.path['fingerprint']}"
+    call.cloud.store.remove(call.cloud.store.get(name, "apikey"))
+    call.cloud.keys.users.pop(name, None)
     return Answer()
 
 

@@ -462,6 +462,18 @@ def change_blocks(call: Call) -> Answer:
     return Answer(None, 202, {"opc-work-request-id": call.cloud.work_request("UPDATE_VCN", row).id})
 
 
+@handles("core.add_ipv6_subnet_cidr")
+def add_ipv6_block(call: Call) -> Answer:
+    row = seen(call, call.cloud.store.get(call.path["subnetId"], "subnet"))
+    row.expect(call.header("if-match"))
+    vcn = call.cloud.store.get(row.body["vcnId"], "vcn")
+    body = {"ipv6CidrBlock": call.body["ipv6CidrBlock"]}
+    ipv6_of_subnet(body, vcn, list(call.cloud.store.of("subnet", vcnId=vcn.id)))
+    row.body |= body
+    call.cloud.store.go(row, "UPDATING", "AVAILABLE")
+    return Answer(None, 202, {"opc-work-request-id": call.cloud.work_request("UPDATE_SUBNET", row).id})
+
+
 @handles("core.change_vcn_compartment")
 def move_vcn(call: Call) -> Answer:
     row = seen(call, call.cloud.store.get(call.path["vcnId"], "vcn"))

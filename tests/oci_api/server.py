@@ -27,19 +27,24 @@ from typing import Any, Self
 from urllib.parse import parse_qs
 
 from tests.oci_api import (
+    blocks,
     buckets,
     catalogue,
     compute,
     control,
+    dns,
     errors,
     identity,
     limits,
+    money,
+    monitoring,
     network,
     objects,
     retention,
     signing,
     tables,
     vnics,
+    work,
 )
 from tests.oci_api.calls import HANDLERS, Answer, Call
 from tests.oci_api.errors import Refused
@@ -49,13 +54,18 @@ from tests.oci_api.misbehave import Misbehave
 from tests.oci_api.store import Resource, Store
 
 SUBJECTS = (
+    blocks,
     buckets,
     compute,
+    dns,
     identity,
+    money,
+    monitoring,
     network,
     objects,
     retention,
     vnics,
+    work,
 )  # imported for the handlers they register
 
 
@@ -105,6 +115,7 @@ class FakeOci:
         )
         catalogue.seed(self)
         identity.seed(self)
+        blocks.seed(self)
 
     # Life
 
@@ -170,7 +181,7 @@ class FakeOci:
 
     def quota(self, service: str, name: str) -> float | None:
         """What the quotas leave of a limit; None without one."""
-        return None
+        return money.quota(self, service, name)
 
     def public_address(self) -> str:
         """The next of the addresses given, then such as documentation has."""
@@ -184,29 +195,7 @@ class FakeOci:
         return f"2001:db8:0:{self._blocks:x}00::/56"
 
     def work_request(self, operation: str, row: Resource) -> Resource:
-        """Work that goes on by itself, asked after with its id."""
-        deleting = operation.startswith(("DELETE", "TERMINATE"))
-        body = {
-            "operationType": operation,
-            "compartmentId": row.body.get("compartmentId", self.tenancy),
-            "percentComplete": 0.0,
-            "timeAccepted": self.store.stamp(),
-            "resources": [
-                {
-                    "actionType": "DELETED" if deleting else "IN_PROGRESS",
-                    "entityType": row.kind,
-                    "identifier": row.body["id"],
-                }
-            ],
-        }
-        work = self.store.add("workrequest", body)
-        work.state_field = "status"
-
-        def done() -> None:
-            work.body |= {"percentComplete": 100.0, "timeFinished": self.store.stamp()}
-
-        self.store.go(work, "ACCEPTED", "IN_PROGRESS", "SUCCEEDED", then=done)
-        return work
+        return work.begin(self, operation, row)
 
     # Requests
 

@@ -236,6 +236,8 @@ def check_model(value: object, model: Model, name: str) -> None:
 
 def _subtype(value: dict[str, Any], model: Model, name: str) -> Model:
     word = value.get(model.discriminator)
+    if word is None and not model.fields[model.discriminator].required:
+        return models()[next(iter(model.subtypes.values()))]  # DNS zones: what is said by nobody is NONE
     if word is None:
         raise missing(_joined(name, model.discriminator), "field")
     if word not in model.subtypes:
@@ -245,6 +247,8 @@ def _subtype(value: dict[str, Any], model: Model, name: str) -> Model:
 
 def _subtype(value: dict[str, Any], model: Model, name: str) -> Model:
     word = value.get(model.discriminator)
+    if word is None and not model.fields[model.discriminator].required:
+        return models()[next(iter(model.subtypes.values()))]  # DNS zones: what is said by nobody is NONE
     if word is None:
         raise missing(_joined(name, model.discriminator), "field")
     if word not in model.subtypes:

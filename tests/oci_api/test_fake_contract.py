@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from tests.oci_api import generate, server, tables
+from tests.oci_api.calls import HANDLERS
 
-generate = pytest.importorskip("tests.oci_api.generate")
 pytest.importorskip("oci", reason="make setup-oci installs Oracle's SDK")
 
 
@@ -24,3 +25,8 @@ def test_a_change_of_the_sdk_is_named():
         "operation core.list_vcns: not in the tables",
         "model core.CreateVcnDetails: fields.cidrBlock was 'str!', is 'str'",
     ]
+
+
+def test_every_operation_of_the_tables_has_its_handler():
+    assert server.SUBJECTS
+    assert sorted(tables.operations().keys() - HANDLERS.keys()) == []
