@@ -215,7 +215,7 @@ def _matching(pattern: str, form: str, known: set[str]) -> set[str]:
 
 
 def quota(cloud: "FakeOci", service: str, name: str) -> float | None:
-    """What the quotas on the tenancy leave of a limit: of a policy the last word, of all policies the lowest."""
+    """What the quotas on the tenancy leave of a limit: a policy's last word, the lowest of all policies."""
     lowest: float | None = None
     for row in cloud.store.of("quota"):
         value: float | None = None
@@ -333,8 +333,8 @@ def _day(text: str, name: str, granularity: str) -> dt.datetime:
     moment = read_time(text, name).astimezone(dt.UTC)
     if granularity != "HOURLY" and moment.time() != dt.time():
         raise errors.invalid(
-            f"{name}: UTC date does not have the right precision: hours, minutes, seconds, and second fractions "
-            "must be 0"
+            f"{name}: UTC date does not have the right precision: hours, minutes, seconds, and second "
+            "fractions must be 0"
         )
     return moment
 
