@@ -35,7 +35,9 @@ SYSTEM = (
     "systemd",
     "systemd-sysv",
 )
-DOWNLOADED = ("nginx", "postgresql", "python3-psycopg2", "python3-venv")
+DOWNLOADED = ("certbot", "nginx", "postgresql", "python3-psycopg2", "python3-venv")
+# What only the scenarios install: a certificate authority to practise with.
+PRACTISED_WITH = {"bookworm": ("pebble",), "trixie": ("pebble",)}
 NEVER_READ = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*")
 # Timers that would take the package manager's lock in the middle of a play.
 MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer")
@@ -77,8 +79,9 @@ def ensure(container_engine: engine.Engine, suite: str) -> str:
 
 def _build(container_engine: engine.Engine, suite: str, image: str) -> None:
     units = sorted(UNITS.iterdir())
+    downloaded = " ".join((*DOWNLOADED, *PRACTISED_WITH.get(suite, ())))
     finish = [
-        f"chroot $1 apt-get -qq install --yes --download-only --no-install-recommends {' '.join(DOWNLOADED)}",
+        f"chroot $1 apt-get -qq install --yes --download-only --no-install-recommends {downloaded}",
         "rm $1/etc/ssh/ssh_host_*",
         f"copy-in {' '.join(shlex.quote(str(unit)) for unit in units)} /etc/systemd/system",
         f"chroot $1 systemctl --quiet enable {' '.join(unit.name for unit in units)}",
