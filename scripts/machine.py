@@ -6,6 +6,7 @@ Molecule's create and destroy playbooks call this file; `make up` uses its funct
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -34,12 +35,22 @@ class Machine:
     hostname: str = "machine"
     ports: dict[int, int] = field(default_factory=lambda: {22: 0})
     volumes: tuple[str, ...] = ()
+    disk_megabytes: int = 0
+
+
+# Where an attached block volume shows in Oracle Cloud.
+DISK_INSIDE = "/dev/oracleoci/oraclevdb"
 
 
 def create(container_engine: engine.Engine, machine: Machine) -> None:
-    """Start a new machine in place of one of that name; its SSH directory gets a `config` for `ssh -F`."""
+    """Start a new machine in place of one of that name; its SSH directory gets a `config` for `ssh -F`.
+
+    With `disk_megabytes` it gets an empty disk, where this machine lets us make one; `disk` there names it.
+    """
     base = image.ensure(container_engine, machine.suite)
     destroy(container_engine, machine.name)
+    detach(machine.ssh)
+    disk = attach(machine.ssh, machine.disk_megabytes) if machine.disk_megabytes else ""
     publish = [f"--publish=127.0.0.1:{outside or ''}:{inside}" for inside, outside in machine.ports.items()]
     volumes = (PIP_CACHE, *_package_index_volumes(), *machine.volumes)
     container_engine.run(
@@ -51,6 +62,7 @@ def create(container_engine: engine.Engine, machine: Machine) -> None:
         *engine.run_arguments(container_engine),
         *publish,
         *(f"--volume={volume}" for volume in volumes),
+        *([f"--device={disk}:{DISK_INSIDE}"] if disk else []),
         base,
         "/lib/systemd/systemd",
         # systemd 257 (Debian 13) starts on cgroup v1 only when PID 1 is told so; elsewhere it means nothing.
@@ -65,6 +77,29 @@ def destroy(container_engine: engine.Engine, name: str) -> None:
     if container_engine.succeeds("container", "inspect", name):
         container_engine.succeeds("kill", name)
         container_engine.run("rm", "--force", "--volumes", name)
+
+
+def attach(directory: Path, megabytes: int) -> str:
+    """Make an empty file a disk and return its device; empty where that is not possible (it takes root)."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = directory / "disk.img"
+    with file.open("wb") as empty:
+        empty.truncate(megabytes * 1024 * 1024)
+    command = ["losetup", "--find", "--show", file]
+    made = subprocess.run(command, check=False, capture_output=True, text=True) if os.geteuid() == 0 else None
+    if made is None or made.returncode != 0:
+        print("There is no disk for the machine: loop devices take root.", file=sys.stderr)
+        return ""
+    (directory / "disk").write_text(made.stdout)
+    return made.stdout.strip()
+
+
+def detach(directory: Path) -> None:
+    """Take back the disk of a machine that is gone."""
+    named = directory / "disk"
+    if named.exists():
+        subprocess.run(["losetup", "--detach", named.read_text().strip()], check=False, capture_output=True)
+        named.unlink()
 
 
 def wait_for_boot(container_engine: engine.Engine, name: str) -> None:
@@ -192,6 +227,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     make.add_argument("--ssh", type=Path, required=True, help="directory for its key, config and known_hosts")
     make.add_argument("--user", default="root", help="who logs in; anyone but root gets sudo")
     make.add_argument("--hostname", default="machine")
+    make.add_argument("--disk", type=int, default=0, metavar="MB", help=f"an empty disk at {DISK_INSIDE}")
     make.add_argument("--publish", type=int, action="append", default=[], help="a port inside, besides 22")
     remove = verbs.add_parser("destroy", help="remove a machine")
     remove.add_argument("name")
@@ -205,12 +241,21 @@ def main(arguments: list[str] | None = None) -> None:
     container_engine = engine.require()
     if options.verb == "destroy":
         destroy(container_engine, options.name)
+        detach(options.ssh)
         shutil.rmtree(options.ssh, ignore_errors=True)
         return
     ports = dict.fromkeys([22, *options.publish], 0)
     create(
         container_engine,
-        Machine(options.name, options.suite, options.ssh, options.user, options.hostname, ports),
+        Machine(
+            options.name,
+            options.suite,
+            options.ssh,
+            options.user,
+            options.hostname,
+            ports,
+            disk_megabytes=options.disk,
+        ),
     )
 
 
