@@ -173,12 +173,28 @@ def boot_source(call: Call, body: dict[str, Any]) -> tuple[Resource, Resource | 
     return image, None, size
 
 
+def unmodelled(body: dict[str, Any]) -> None:
+    """What this fake does not do must not look as if it were done."""
+    fields = (
+        "capacityReservationId",
+        "computeClusterId",
+        "dedicatedVmHostId",
+        "ipxeScript",
+        "launchVolumeAttachments",
+        "preemptibleInstanceConfig",
+    )
+    for field in fields:
+        if body.get(field):
+            raise errors.Refused(501, "FakeIsWrong", f"The fake launches nothing with {field}.")
+
+
 @handles("core.launch_instance")
 def launch(call: Call) -> Answer:
     cloud, body = call.cloud, dict(call.body)
     if known := replayed(call):
         return one(known)
     compartment(call, body["compartmentId"])
+    unmodelled(body)
     domain = cloud.domain(body["availabilityDomain"])
     shape = offered(call, body["shape"], domain)
     config = sized(

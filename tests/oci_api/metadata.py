@@ -208,7 +208,7 @@ class Metadata:
         assert isinstance(key, rsa.RSAPublicKey)
         assert isinstance(session, rsa.RSAPublicKey)
         needed = {"date", "(request-target)", *signing.WITH_BODY}
-        signing.check(self.cloud.now(), parts, key, method, target, headers, body, needed)
+        signing.check(self.cloud.clock(), parts, key, method, target, headers, body, needed)
         return Answer({"token": self.token(row, session, trouble)}, 200)
 
     def vouched(self, leaf: x509.Certificate) -> Resource:

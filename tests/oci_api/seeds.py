@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from tests.oci_api.server import FakeOci
 
 
+NAMES = ("compartment", "machine", "boot_volume", "volume", "others", "spent", "series")
+
+
 def compartment(cloud: "FakeOci", name: str = "atlas", **more: Any) -> Resource:
     body = {"compartmentId": cloud.tenancy, "name": name, "description": name, "lifecycleState": "ACTIVE"}
     return cloud.store.add("compartment", body | {"freeformTags": {}} | more)
@@ -78,10 +81,46 @@ def volume(
     return cloud.store.add(kind, body | more)
 
 
-def spent(cloud: "FakeOci", *rows: dict[str, Any]) -> None:
+def others(cloud: "FakeOci", compartment_id: str) -> Resource:
+    """Somebody else's things in the same compartment, named as ours could be: no tag, or another owner's."""
+    store = cloud.store
+    body = {"compartmentId": compartment_id, "lifecycleState": "AVAILABLE", "definedTags": {}}
+    vcn = store.add(
+        "vcn",
+        body
+        | {
+            "displayName": "atlas",
+            "cidrBlock": "10.9.0.0/16",
+            "cidrBlocks": ["10.9.0.0/16"],
+            "freeformTags": {"atlas": "somebody-else"},
+        },
+    )
+    part = body | {"vcnId": vcn.id, "freeformTags": {}}
+    rules = {"displayName": "atlas", "ingressSecurityRules": [], "egressSecurityRules": []}
+    for name, kind, more in (
+        ("RouteTable", "routetable", {"displayName": "Default Route Table", "routeRules": []}),
+        ("SecurityList", "securitylist", rules),
+        ("DhcpOptions", "dhcpoptions", {"displayName": "Default DHCP Options", "options": []}),
+    ):
+        vcn.body[f"default{name}Id"] = store.add(kind, part | more, default_of=vcn.id).id
+    store.add("internetgateway", part | {"displayName": "atlas", "isEnabled": True})
+    volume(cloud, compartment_id, name="atlas-data", gb=50)
+    name = f"bucket:{cloud.namespace}/theirs"
+    bucket = {"name": "theirs", "namespace": cloud.namespace, "createdBy": cloud.user, "metadata": {}}
+    bucket |= {"publicAccessType": "NoPublicAccess", "storageTier": "Standard", "versioning": "Disabled"}
+    store.add("bucket", body | bucket | {"freeformTags": {}, "id": store.ocid("bucket")}, ocid=name)
+    return vcn
+
+
+def spent(cloud: "FakeOci", *rows: dict[str, Any], lines: list[dict[str, Any]] | None = None) -> None:
     """Lines of the usage report: service, unit, quantity, amount, and when (`day`, today by default)."""
     today = cloud.now().date()
-    cloud.usage += [{"day": today, "currency": "EUR", "amount": 0.0, "quantity": 0.0, **row} for row in rows]
+    plain = {"day": today, "currency": "EUR", "amount": 0.0, "quantity": 0.0}
+    for row in [*rows, *(lines or [])]:
+        line = plain | row
+        if isinstance(line["day"], str):
+            line["day"] = dt.date.fromisoformat(line["day"])
+        cloud.usage.append(line)
 
 
 def series(

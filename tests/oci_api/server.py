@@ -50,7 +50,7 @@ from tests.oci_api.calls import HANDLERS, Answer, Call
 from tests.oci_api.errors import Refused
 from tests.oci_api.iam import Iam
 from tests.oci_api.metadata import Metadata
-from tests.oci_api.misbehave import Misbehave
+from tests.oci_api.misbehave import Misbehave, Trouble
 from tests.oci_api.store import Resource, Store
 
 SUBJECTS = (
@@ -84,9 +84,8 @@ class FakeOci:
         home_region: str = "",
         domains: int = 3,
         addresses: Iterable[str] = (),
-        clock: Any = None,
     ) -> None:
-        self._clock = clock or (lambda: dt.datetime.now(dt.UTC))
+        self.ahead = 0.0  # seconds by which a test let time pass
         self.misbehave = Misbehave()
         self.region = region
         self.home_region = home_region or region
@@ -96,7 +95,7 @@ class FakeOci:
         self.namespace = "axexample"
         self.lock = threading.RLock()
         self.store = Store(region, self.now)
-        self.keys = signing.Keys(self.now)
+        self.keys = signing.Keys(self.now, self.clock)
         self.iam = Iam(self)
         self.metadata = Metadata(self)
         self.tenancy = self.store.ocid("tenancy")
@@ -142,9 +141,12 @@ class FakeOci:
         self.stop()
 
     def now(self) -> dt.datetime:
-        """The server's clock."""
-        moment: dt.datetime = self._clock()
-        return moment + dt.timedelta(seconds=self.misbehave.clock_skew)
+        """The time here, by which states pass and tokens expire."""
+        return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.ahead)
+
+    def clock(self) -> dt.datetime:
+        """The time that dates of requests are held against: the world's, but for the switch `clock_skew`."""
+        return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.misbehave.clock_skew)
 
     # Accounts
 
@@ -199,20 +201,23 @@ class FakeOci:
 
     # Requests
 
-    def answer(self, method: str, target: str, headers: Message, body: bytes) -> tuple[Answer, bool]:
-        """The answer to a request, and whether it is to be lost on its way."""
+    def answer(
+        self, method: str, target: str, headers: Message, body: bytes
+    ) -> tuple[Answer, Trouble | None]:
+        """The answer to a request, and the trouble it is lost by on its way, if any."""
         path, _, query = target.partition("?")
         special = control.special(self, method, path, headers, body)
         if special is not None:
-            return special, False
-        lost = False
+            return special, None
+        lost = None
         for trouble in self.misbehave.met(method, path):
             if trouble.kind == "answer" and trouble.answer:
                 self.note(method, path, path, trouble.answer.status)
-                return refused(trouble.answer), False
+                return refused(trouble.answer), None
             if trouble.kind == "delay":
                 time.sleep(trouble.seconds)
-            lost = lost or trouble.kind == "lose"
+            if trouble.kind == "lose":
+                lost = trouble
         operation = None
         try:
             found = tables.find(method, path)
@@ -296,6 +301,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length) if length else b""
         answer, lost = self.server.cloud.answer(self.command, self.path, self.headers, body)
         if lost:
+            time.sleep(lost.seconds)
             self.close_connection = True
             return
         self._send(answer)

@@ -67,8 +67,9 @@ def fingerprint(key: rsa.RSAPublicKey) -> str:
 class Keys:
     """The API keys and sessions the server knows."""
 
-    def __init__(self, now: Callable[[], dt.datetime]) -> None:
+    def __init__(self, now: Callable[[], dt.datetime], clock: Callable[[], dt.datetime]) -> None:
         self.now = now
+        self.clock = clock  # what dates of requests are held against
         self.users: dict[str, tuple[Principal, rsa.RSAPublicKey]] = {}  # keyId: tenancy/user/fingerprint
         self.sessions: dict[str, Session] = {}
 
@@ -130,7 +131,7 @@ def verify(
     needed = set(ALWAYS)
     if content and method in ("POST", "PUT", "PATCH"):
         needed |= set(WITH_BODY)
-    check(keys.now(), parts, key, method, target, headers, body, needed)
+    check(keys.clock(), parts, key, method, target, headers, body, needed)
     return principal
 
 
