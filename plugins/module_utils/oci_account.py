@@ -223,6 +223,29 @@ class Account:
 
         return list(self._once("compartments", find))
 
+    def zone(self, name: str, wanted: str | None = None) -> str:
+        """Return the OCID of the DNS zone of that name; without one, of the longest a name ends with.
+
+        Raises CloudError when this user sees none.
+        """
+        labels = name.split(".")
+        names = [wanted] if wanted else [".".join(labels[start:]) for start in range(len(labels) - 1)]
+
+        def find() -> str:
+            for candidate in names:
+                try:
+                    return str(self.ask("dns", "get_zone", candidate, scope="GLOBAL").data.id)
+                except ServiceError as error:
+                    if not is_missing(error):
+                        raise
+            raise CloudError(
+                f"There is no DNS zone for {name} in this tenancy that this user sees (looked for "
+                f"{', '.join(names)}). Make one in Oracle Cloud (Networking, DNS management, Zones), and "
+                "have your registrar name the servers it shows."
+            )
+
+        return str(self._once(f"zone {names[0]}", find))
+
     def _once(self, name: str, find: Callable[[], Any]) -> Any:
         if name not in self._known:
             self._known[name] = find()

@@ -476,30 +476,36 @@ class Records(Kind):
         return kind, kind
 
     def find(self, account: Account, spec: dict[str, Any], name: str) -> list[dict[str, Any]]:
-        """Return the records; none is no record."""
-        try:
-            found = self.get(account, spec, name)
-        except Exception as error:
-            if is_missing(error):
-                raise CloudError(
-                    f"There is no DNS zone {spec['zone']} in this tenancy that this user sees."
-                ) from error
-            raise
-        return [found] if found["items"] else []
+        """Return the records; none is no record. An alias of that name is in the way of all others."""
+        found = self.get(account, spec, name)
+        if found["items"]:
+            return [found]
+        alias = self.get(account, {**spec, "type": "CNAME"}, name)["items"]
+        if alias:
+            raise CloudError(
+                f"{name} is an alias (CNAME) of {alias[0]['rdata']}, and can have no record beside that. "
+                "It is not overwritten: remove that record if nothing needs it, or choose another name."
+            )
+        return []
 
     def get(self, account: Account, spec: dict[str, Any], identity: str) -> dict[str, Any]:
         """Return the records."""
-        answer = account.ask("dns", "get_rr_set", spec["zone"], identity, spec["type"])
-        shown = [
-            {name: row[name] for name in ("domain", "rtype", "rdata", "ttl")}
-            for row in as_dict(answer.data)["items"]
-        ]
+        zone = account.zone(identity, spec.get("zone"))
+        try:
+            rows = as_dict(account.ask("dns", "get_rr_set", zone, identity, spec["type"]).data)["items"]
+        except Exception as error:
+            # The zone is there, so it is the records that are not.
+            if not is_missing(error):
+                raise
+            rows = []
+        shown = [{name: row[name] for name in ("domain", "rtype", "rdata", "ttl")} for row in rows]
         return {"id": identity, "items": shown}
 
     def create(self, account: Account, spec: dict[str, Any], where: str) -> dict[str, Any]:
         """Set the records."""
         name = spec["items"][0]["domain"]
-        account.ask("dns", "update_rr_set", spec["zone"], name, spec["type"], self.details(spec, where))
+        zone = account.zone(name, spec.get("zone"))
+        account.ask("dns", "update_rr_set", zone, name, spec["type"], self.details(spec, where))
         return self.get(account, spec, name)
 
     def update(
@@ -515,7 +521,8 @@ class Records(Kind):
 
     def delete(self, account: Account, spec: dict[str, Any], current: dict[str, Any]) -> None:
         """Remove the records."""
-        account.ask("dns", "delete_rr_set", spec["zone"], current["id"], spec["type"])
+        zone = account.zone(current["id"], spec.get("zone"))
+        account.ask("dns", "delete_rr_set", zone, current["id"], spec["type"])
 
 
 def _kind(client: str, package: str, noun: str, **more: Any) -> Kind:
@@ -614,7 +621,7 @@ KINDS: dict[str, Kind] = {
         tagged=False,
         costs="backup_assignment",
     ),
-    "dns_records": Records("dns", "dns", "rr_set", parents=("zone", "type"), listed_by=(), tagged=False),
+    "dns_records": Records("dns", "dns", "rr_set", local=("zone", "type"), listed_by=(), tagged=False),
 }
 
 

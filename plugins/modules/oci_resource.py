@@ -71,6 +71,7 @@ options:
           - Fields of the SDK's model for creating it (C(CreateVcnDetails) and so on), in the SDK's names.
           - A value C({ref KEY}) is the OCID of an earlier entry, C({ref KEY.field}) one of its fields, with
             C(prefix) the first network of so many bits in it.
+          - V(dns_records) takes C(type) and C(zone) too; without C(zone), the longest one the name ends with.
         type: dict
         default: {}
       state:

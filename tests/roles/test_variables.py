@@ -42,7 +42,7 @@ def test_every_default_has_a_comment(role):
 
 def test_secrets_are_marked(role):
     options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    secret = {name for name in options if name.endswith(("password", "_secrets", "htpasswd_users"))}
+    secret = {name for name in options if name.endswith(("password", "_secrets", "_token", "htpasswd_users"))}
     assert {name for name in options if options[name].get("no_log")} == secret
 
 
