@@ -209,7 +209,7 @@ def page(rows: list[Any], query: dict[str, Any], *, most: int = 1000) -> tuple[l
 
     A token not ours is refused, as OCI's are opaque.
     """
-    limit = int(query.get("limit", 100) or 100)
+    limit = int(query.get("limit", 100))
     if not 1 <= limit <= most:
         raise invalid(f"Invalid query parameter limit: {limit} is not within 1 and {most}.")
     start = 0
