@@ -47,12 +47,14 @@ class Oracle:
     def get(self, service: str, path: str, what: str, **query: str) -> Any:
         return "space"
 
+    def items(self, service: str, path: str, what: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+        self.asked.append(f"{body['queryType']} {body['timeUsageStarted']}")
+        since, until = body["timeUsageStarted"], body["timeUsageEnded"]
+        found = self.usage.get(body["queryType"], [])
+        return [one for one in found if since <= one["timeUsageStarted"] < until]
+
     def post(self, service: str, path: str, what: str, body: dict[str, Any], **query: str) -> Any:
-        self.asked.append(body.get("query") or f"{body['queryType']} {body['timeUsageStarted']}")
-        if service == "usage":
-            since, until = body["timeUsageStarted"], body["timeUsageEnded"]
-            found = self.usage.get(body["queryType"], [])
-            return {"items": [one for one in found if since <= one["timeUsageStarted"] < until]}
+        self.asked.append(body["query"])
         return self.series.get(body["query"].partition("[")[0], [])
 
     def points(self, metric: str, values: dict[datetime, float], **dimensions: str) -> None:
@@ -70,8 +72,10 @@ def oracle() -> Oracle:
     return Oracle()
 
 
-def look(oracle: Oracle, source, *, now=NOW, machine=MACHINE, **configuration) -> Part:
-    return source(Scene(oracle, machine, Configuration(**configuration), now))
+def look(
+    oracle: Oracle, source, *, now=NOW, machine=MACHINE, compartments=("ocid1.compartment.oc1..c",), **more
+) -> Part:
+    return source(Scene(oracle, machine, Configuration(**more), now, compartments))
 
 
 def hourly(days: float, value: float, until: datetime = NOW) -> dict[datetime, float]:

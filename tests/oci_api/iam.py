@@ -85,6 +85,8 @@ def needed(call: Call) -> tuple[str, str, int]:
     word = VERBS.get(verb, "CREATE")
     if type_ == "buckets" and single != "bucket" and word in ("CREATE", "DELETE"):
         word = "UPDATE"
+    if call.operation.name == "object_storage.list_multipart_uploads":
+        type_, word = "buckets", "READ"  # its parts are objects, the list is the bucket's
     if call.operation.name in ("usage_api.request_summarized_usages", "limits.get_resource_availability"):
         word = "INSPECT"
     permission = f"{re.sub(r's$', '', type_).replace('-', '_').upper()}_{word}"

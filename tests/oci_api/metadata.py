@@ -134,11 +134,12 @@ class Metadata:
             "displayName",
             "id",
             "shape",
-            "timeCreated",
         )
         config = row.body["shapeConfig"]
         return {
             **{name: row.body[name] for name in same},
+            # Here it is a number of milliseconds, as nowhere else.
+            "timeCreated": int(dt.datetime.fromisoformat(row.body["timeCreated"]).timestamp() * 1000),
             "hostname": row.body["displayName"],
             "image": row.body.get("imageId"),
             "metadata": row.body["metadata"],

@@ -18,6 +18,7 @@ from atlasctl.web import NoAnswerError
 
 #: Host names by service. The Usage API answers in the home region only, which is where free machines are.
 HOSTS = {
+    "identity": "identity.{region}.oci.{domain}",
     "compute": "iaas.{region}.{domain}",
     "monitoring": "telemetry.{region}.{domain}",
     "object_storage": "objectstorage.{region}.{domain}",
@@ -63,17 +64,34 @@ class Client:
 
     def listed(self, service: str, path: str, what: str, **query: str) -> list[dict[str, Any]]:
         """GET all pages of a list."""
+        return self._pages(service, "GET", path, what, query=query)
+
+    def items(self, service: str, path: str, what: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """POST a question and return all pages of its answer's `items`."""
+        return self._pages(service, "POST", path, what, body=json.dumps(body).encode())
+
+    def _pages(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        body: bytes = b"",
+        query: dict[str, str] | None = None,
+    ) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        page: dict[str, str] = {}
+        page = query or {}
         for _ in range(MOST_PAGES):
-            answer = self._ask(service, "GET", path + _query(query | page), b"", what)
-            items = _json(answer, what)
+            answer = self._ask(service, method, path + _query(page), body, what)
+            said = _json(answer, what)
+            items = said.get("items") if isinstance(said, dict) else said
             if not isinstance(items, list):
                 raise Trouble(f"Oracle Cloud answers something else than a list for {what}.")
-            found += items
+            found += [one for one in items if isinstance(one, dict)]
             if not answer.headers.get("opc-next-page"):
                 return found
-            page = {"page": answer.headers["opc-next-page"]}
+            page = page | {"page": answer.headers["opc-next-page"]}
         raise Trouble(f"Oracle Cloud lists {what} without an end.")
 
     def _ask(self, service: str, method: str, path: str, body: bytes, what: str) -> Answer:

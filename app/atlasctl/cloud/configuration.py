@@ -2,7 +2,7 @@
 
 Nothing in it is secret. All keys may be left out.
 
-    compartments         OCIDs of the compartments to look into; default: the machine's own
+    compartments         OCIDs of the compartments to look into; default: all of the tenancy
     limits               what is free, by name (see Limits in atlasctl.usage.readings)
     account              "always_free", or "pay_as_you_go": there each storage tier has a limit of its own
     usage_api            false: do not ask for the tenancy's usage and costs (needs a policy of the tenancy)
@@ -13,7 +13,7 @@ Nothing in it is secret. All keys may be left out.
     metadata             URL of the metadata service, for private clouds and tests; so are the next four
     federation           URL of the service that hands out tokens
     endpoint             URL of all other services at once
-    endpoints            URLs by service: compute, monitoring, object_storage, usage
+    endpoints            URLs by service: compute, identity, monitoring, object_storage, usage
     ca_file              certificates to trust instead of the system's
 """
 

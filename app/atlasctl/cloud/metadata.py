@@ -52,7 +52,11 @@ def read_machine(base: str) -> Machine:
         raise Trouble(
             f"This machine is not in Oracle Cloud, or its metadata service is blocked: {base}: {error}."
         ) from None
-    return _machine(_object(base, answer), _vnics(base))
+    said = _object(base, answer)
+    try:
+        return _machine(said, _vnics(base))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Trouble(f"The metadata service answers in a form nobody expected: {base}: {error}") from None
 
 
 def read_certificates(base: str) -> Certificates:

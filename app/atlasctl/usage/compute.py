@@ -84,9 +84,7 @@ def _usage(
         "queryType": kind,
         "groupBy": groups,
     }
-    said = scene.client.post("usage", PATH, what, body)
-    items = said.get("items") if isinstance(said, dict) else None
-    return [one for one in items or [] if isinstance(one, dict)]
+    return scene.client.items("usage", PATH, what, body)
 
 
 def _by_day(items: list[Item], limit: str) -> dict[datetime, float]:

@@ -82,7 +82,11 @@ def _leftovers(report: Report) -> list[tuple[str, str, Samples]]:
 
 def _run(report: Report) -> list[tuple[str, str, Samples]]:
     failed = {one["source"] for one in report["problems"]}
-    asked = ["metadata", *(name for name in SOURCES if name in report["parts"] or name in failed)]
+    asked = [
+        "metadata",
+        "compartments",
+        *(name for name in SOURCES if name in report["parts"] or name in failed),
+    ]
     reads = [({"source": name}, _seconds(part["read_at"])) for name, part in report["parts"].items()]
     nobody = "metadata" in failed
     succeeded = [({"source": name}, float(name not in failed and not nobody)) for name in asked]

@@ -19,7 +19,7 @@ class Stream(NamedTuple):
 def streams(
     scene: Scene, namespace: str, query: str, since: datetime, what: str, *, everywhere: bool = True
 ) -> list[Stream]:
-    """Ask one question in every compartment, or in the machine's own alone."""
+    """Ask one question of everything we look into, or of the machine's own compartment alone."""
     body = {
         "namespace": namespace,
         "query": query,
@@ -28,10 +28,17 @@ def streams(
     }
     path = "/20180401/metrics/actions/summarizeMetricsData"
     found = []
-    for compartment in scene.compartments if everywhere else (scene.machine.compartment,):
-        said = scene.client.post("monitoring", path, what, body, compartmentId=compartment)
+    for place in _places(scene) if everywhere else [{"compartmentId": scene.machine.compartment}]:
+        said = scene.client.post("monitoring", path, what, body, **place)
         found += [_stream(one) for one in said if isinstance(one, dict)] if isinstance(said, list) else []
     return found
+
+
+def _places(scene: Scene) -> list[dict[str, str]]:
+    """Return where to ask: the tenancy answers for all its compartments at once."""
+    if scene.whole_tenancy:
+        return [{"compartmentId": scene.machine.tenancy, "compartmentIdInSubtree": "true"}]
+    return [{"compartmentId": compartment} for compartment in scene.compartments]
 
 
 def _stream(said: dict[str, object]) -> Stream:

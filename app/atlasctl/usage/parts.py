@@ -61,11 +61,8 @@ class Scene(NamedTuple):
     machine: Machine
     configuration: Configuration
     now: datetime
-
-    @property
-    def compartments(self) -> tuple[str, ...]:
-        """The compartments to look into."""
-        return self.configuration.compartments or (self.machine.compartment,)
+    compartments: tuple[str, ...]
+    whole_tenancy: bool = False  # the compartments are all there are
 
     @property
     def month(self) -> datetime:
@@ -81,7 +78,7 @@ class Scene(NamedTuple):
     def age_days(self, created: object) -> float:
         """Return how old something is that was created at a stamp of Oracle's."""
         moment = parse(created)
-        return round((self.now - moment).total_seconds() / 86400, 1) if moment else 0.0
+        return round(max(0.0, (self.now - moment).total_seconds()) / 86400, 1) if moment else 0.0
 
 
 def wire_time(moment: datetime) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from atlasctl.cloud.client import Client
 from atlasctl.cloud.configuration import Configuration
-from atlasctl.cloud.metadata import read_machine
+from atlasctl.cloud.metadata import Machine, read_machine
 from atlasctl.trouble import Trouble
 from atlasctl.usage import block, compute, objects, traffic
 from atlasctl.usage.idle import THRESHOLD, idle
@@ -41,7 +41,7 @@ def collect(configuration: Configuration, now: datetime, before: Report) -> Repo
     scene = None
     try:
         machine = read_machine(configuration.metadata)
-        scene = Scene(Client(configuration, machine), machine, configuration, now)
+        scene = _scene(Client(configuration, machine), machine, configuration, now, report["problems"])
         report["machine"] = {
             "region": machine.region,
             "shape": machine.shape,
@@ -60,6 +60,36 @@ def collect(configuration: Configuration, now: datetime, before: Report) -> Repo
     report["calls"] = dict(scene.client.calls) if scene else {}
     report["seconds"] = round(time.monotonic() - started, 2)
     return report
+
+
+def _scene(
+    client: Client,
+    machine: Machine,
+    configuration: Configuration,
+    now: datetime,
+    problems: list[dict[str, str]],
+) -> Scene:
+    """Find what to look into: all of the tenancy, as limits are the tenancy's, unless that was named."""
+    own = Scene(client, machine, configuration, now, configuration.compartments or (machine.compartment,))
+    if configuration.compartments:
+        return own
+    try:
+        found = client.listed(
+            "identity",
+            "/20160918/compartments",
+            "the compartments",
+            compartmentId=machine.tenancy,
+            compartmentIdInSubtree="true",
+            lifecycleState="ACTIVE",
+        )
+    except Trouble as error:
+        problems.append(
+            {"source": "compartments", "message": f"Only its own compartment is looked into: {error}"}
+        )
+        return own
+    return own._replace(
+        compartments=(machine.tenancy, *(str(one["id"]) for one in found if "id" in one)), whole_tenancy=True
+    )
 
 
 def _wanted(configuration: Configuration) -> dict[str, Callable[[Scene], Part]]:
