@@ -145,7 +145,8 @@ def test_what_several_feeds_showed_is_in_each(shelf, clock):
 SIZES = [
     {"MANY": 10_000},
     {"FEW": 0, "MANY": 0},
-    {"FEW": 1, "MANY": 10_000},
+    {"FEW": 1, "MANY": 10_000, "SOME": 0},
+    {"SOME": 0},
     {"FEW": 2, "MANY": 0, "NEAR": 2},
 ]
 
@@ -179,6 +180,17 @@ def test_pages_join_without_gap_though_items_come_in(shelf, monkeypatch, order, 
                 shelf.put(f"new{number}", text="word", tagged=["t"])
     assert [name for name in seen if name in whole] == whole
     assert order != "newest" or seen == whole
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest", "published"])
+def test_what_has_the_words_is_found_behind_many_duplicates(shelf, order):
+    ids = [shelf.put(f"n{number}", text="whale") for number in range(12)]
+    with shelf.engine.begin() as conn:
+        twins = items_table.c.id.in_(ids[1:11])
+        conn.execute(items_table.update().where(twins).values(stage=599, duplicate_of=ids[0]))
+    whole = ["n0", "n11"] if order == "oldest" else ["n11", "n0"]
+    assert shelf.list(order=order, q="whale", limit=2) == whole
+    assert shelf.list(order=order, q="whale", limit=1) == whole[:1]
 
 
 @pytest.mark.parametrize("passed", [0, 500])

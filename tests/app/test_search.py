@@ -275,6 +275,17 @@ def test_of_very_many_the_newest_are_ordered(engine, clock, monkeypatch):
     assert [hit.url[-1] for hit in hits] == ["3", "4"]
 
 
+def test_what_is_unwanted_is_not_all_that_is_asked(engine, clock):
+    with engine.begin() as conn:
+        added = items.add(conn, "https://example.com/", now=clock(), correlation_id="test")
+        items.write_content(conn, added.id, title="", text="a ship", html="")
+    with read(engine) as conn:
+        assert search(conn, "① -whale") == (0, [])  # for PostgreSQL the first is no word
+        assert search(conn, "ship -whale")[0] == 1
+        assert search(conn, "ship -①")[0] == 1
+        assert search(conn, "-whale")[0] == 1
+
+
 # The index
 
 

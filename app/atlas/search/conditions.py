@@ -27,10 +27,11 @@ WAITING = frozenset(Stage) - TERMINAL
 class Condition:
     """`clause` is a test of a row of `items`; `ids` finds the same by an index, None where there is none.
 
-    Words in SQLite have two things more: `bulk`, a test that costs much once and then little for each row,
-    and `ordered`, a query for ids from the newest on (True) or from the oldest, beyond an id, of those that
-    pass tests; it reads no more matches than are asked for. In PostgreSQL they have `roughly`, which finds
-    these and more, and is soon counted.
+    Words have more. In SQLite `bulk`, a test that costs much once and then little for each row; `ordered`, a
+    query for ids from the newest on (True) or from the oldest, beyond an id, of those that pass tests, which
+    reads no more matches than are asked for; `among`, which finds some of many ids; and `roughly`, which
+    finds these and more, and is soon counted. In PostgreSQL `guess`, how many its planner expects to be
+    found, and `by_index`: the index alone knows them, no text need be looked at.
 
     Dates know the ids between which all they match stands, where that is worth knowing. What is `thin` has an
     index of its own in which kind, source and stage stand beside the id.
@@ -39,8 +40,11 @@ class Condition:
     clause: sa.ColumnElement[bool]
     ids: Ids | None = None
     bulk: sa.ColumnElement[bool] | None = None
-    roughly: Ids | None = None
     ordered: Callable[[bool, int | None, Sequence[sa.ColumnElement[bool]]], Ids] | None = None
+    among: Callable[[sa.CTE], Ids] | None = None
+    roughly: Ids | None = None
+    guess: Callable[[sa.Connection], float] | None = None
+    by_index: bool = True
     first: int | None = None
     last: int | None = None
     thin: bool = False
@@ -130,10 +134,12 @@ def between(conn: sa.Connection, first: dt.datetime, end: dt.datetime) -> Condit
 
 
 def _dated(dates: sa.ColumnElement[bool], *, first: int | None = None, last: int | None = None) -> Condition:
-    clauses = [] if first is None else [items.c.id >= first]
+    # As a test of a row it is kept from leading by the index of dates away from the order of ids.
+    clauses: list[sa.ColumnElement[bool]] = [sa.func.coalesce(dates, sa.false())]
+    clauses += [] if first is None else [items.c.id >= first]
     clauses += [] if last is None else [items.c.id <= last]
     ids = sa.select(items.c.id.label("id")).where(dates)
-    return Condition(sa.and_(dates, *clauses), ids, first=first, last=last)
+    return Condition(sa.and_(*clauses), ids, first=first, last=last)
 
 
 def _edge(

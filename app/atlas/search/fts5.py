@@ -34,26 +34,34 @@ _ORDERED = sa.text(
 
 def conditions(query: Query) -> list[Condition]:
     """Return what the words of a query ask of an item."""
-    found = []
+    unwanted = _unwanted(query)
     if query.wanted:
-        text = _wanted(query)
-        ids = _ids(text)
-
-        def ordered(newest: bool, beyond: int | None, tests: Sequence[sa.ColumnElement[bool]]) -> Ids:  # noqa: FBT001
-            return _ordered(text, newest=newest, beyond=beyond, tests=tests)
-
-        each = [sa.exists().where(_match(table, text), table.c.rowid == items.c.id) for table in _TABLES]
-        found.append(Condition(sa.or_(*each), ids, bulk=items.c.id.in_(ids), ordered=ordered))
+        return [_words(_wanted(query), unwanted)]
     if query.unwanted:
-        unwanted = " OR ".join(map(_phrase, query.unwanted))
-        found.append(Condition(items.c.id.not_in(_ids(unwanted))))
-    return found
+        return [Condition(~_any(unwanted), bulk=items.c.id.not_in(sa.union_all(*_parts(unwanted, ""))))]
+    return []
+
+
+def _words(text: str, unwanted: str) -> Condition:
+    def ordered(newest: bool, beyond: int | None, tests: Sequence[sa.ColumnElement[bool]]) -> Ids:  # noqa: FBT001
+        return _ordered(_parts(text, unwanted), newest=newest, beyond=beyond, tests=tests)
+
+    def among(few: sa.CTE) -> Ids:
+        # A sum has FTS5 go through its matches once, not begin anew for each id.
+        parts = [(part, part.selected_columns[0] + 0) for part in _parts(text, unwanted)]
+        return sa.union(*(part.where(number.in_(sa.select(few.c.id))) for part, number in parts))
+
+    clause = sa.and_(_any(text), ~_any(unwanted)) if unwanted else _any(text)
+    ids = sa.union(*_parts(text, unwanted))
+    roughly = sa.union_all(*_parts(_without(text, unwanted), ""))
+    return Condition(clause, ids, items.c.id.in_(ids), ordered=ordered, among=among, roughly=roughly)
 
 
 def ranked(conn: Connection, query: Query, ids: Sequence[int]) -> list[int]:
     """Return `ids` in order of relevance, best first."""
-    values = {"query": _wanted(query), "first": min(ids), "last": max(ids), "ids": json.dumps(list(ids))}
-    return list(conn.execute(_ORDERED, values).scalars())
+    text = _without(_wanted(query), _unwanted(query))
+    values = {"query": text, "first": min(ids), "last": max(ids), "ids": json.dumps(list(ids))}
+    return list(conn.execute(_ORDERED, values).scalars().all())
 
 
 def rebuild(conn: Connection) -> None:
@@ -80,25 +88,45 @@ _CARDS_OFF = """
 """
 
 
-def _ids(text: str) -> Ids:
-    """Return the query for the ids whose text or card matches."""
-    return sa.union(*(sa.select(table.c.rowid.label("id")).where(_match(table, text)) for table in _TABLES))
+def _any(text: str) -> sa.ColumnElement[bool]:
+    """Look whether the text or the card of one item matches."""
+    return sa.or_(*(sa.exists().where(_match(table, text), table.c.rowid == items.c.id) for table in _TABLES))
 
 
-def _ordered(text: str, *, newest: bool, beyond: int | None, tests: Sequence[sa.ColumnElement[bool]]) -> Ids:
-    """Return the same in order, of items that pass tests, beyond an id.
+def _without(text: str, unwanted: str) -> str:
+    return f"({text}) NOT ({unwanted})" if unwanted else text
+
+
+def _parts(text: str, unwanted: str) -> list[sa.Select[tuple[int]]]:
+    """Return the queries for the ids whose text, or card, matches while neither has what is unwanted."""
+    parts = []
+    for table, other in (_TABLES, reversed(_TABLES)):
+        part = sa.select(table.c.rowid.label("id")).where(_match(table, _without(text, unwanted)))
+        if unwanted:
+            part = part.where(table.c.rowid.not_in(sa.select(other.c.rowid).where(_match(other, unwanted))))
+        parts.append(part)
+    return parts
+
+
+def _ordered(
+    parts: Sequence[sa.Select[tuple[int]]],
+    *,
+    newest: bool,
+    beyond: int | None,
+    tests: Sequence[sa.ColumnElement[bool]],
+) -> Ids:
+    """Return ids in order, of items that pass tests, beyond an id.
 
     FTS5 goes through its matches in either order, and SQLite merges the two as far as it has to.
     """
-    parts = []
-    for table in _TABLES:
-        part = sa.select(table.c.rowid.label("id")).where(_match(table, text))
+    ordered = []
+    for part, table in zip(parts, _TABLES, strict=True):
         if tests:
-            part = part.where(sa.exists().where(items.c.id == table.c.rowid, *tests))
+            part = part.where(sa.exists().where(items.c.id == table.c.rowid, *tests))  # noqa: PLW2901
         if beyond is not None:
-            part = part.where(table.c.rowid < beyond if newest else table.c.rowid > beyond)
-        parts.append(part)
-    return sa.union(*parts).order_by(sa.desc("id") if newest else sa.asc("id"))
+            part = part.where(table.c.rowid < beyond if newest else table.c.rowid > beyond)  # noqa: PLW2901
+        ordered.append(part)
+    return sa.union(*ordered).order_by(sa.desc("id") if newest else sa.asc("id"))
 
 
 def _match(table: sa.TableClause, text: str) -> sa.ColumnElement[bool]:
@@ -108,6 +136,10 @@ def _match(table: sa.TableClause, text: str) -> sa.ColumnElement[bool]:
 def _wanted(query: Query) -> str:
     """Write the query for MATCH. Words hold letters, digits and marks only: none of them can be syntax."""
     return " AND ".join(f"({' OR '.join(map(_phrase, group))})" for group in query.wanted)
+
+
+def _unwanted(query: Query) -> str:
+    return " OR ".join(map(_phrase, query.unwanted))
 
 
 def _phrase(term: Term) -> str:

@@ -1,11 +1,11 @@
 """Searching with PostgreSQL's tsvector."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from atlas.database.dialect import BigId
+from atlas.database.dialect import BigId, planned
 from atlas.database.tables import items
 from atlas.search.conditions import Condition, Ids
 from atlas.search.query import Query, Term
@@ -27,20 +27,18 @@ _ORDERED = sa.text("""
 
 def conditions(query: Query) -> list[Condition]:
     """Return what the words of a query ask of an item."""
-    found = []
+    unwanted = " | ".join(map(_phrase, query.unwanted))
     if query.wanted:
-        text = " & ".join(f"({' | '.join(map(_phrase, group))})" for group in query.wanted)
-        loose = text.replace("<->", "&")  # a phrase's words anywhere: the index alone knows
-        found.append(Condition(_have(text), _ids(text), roughly=_ids(loose)))
-    if query.unwanted:
-        found.append(Condition(~_have(" | ".join(map(_phrase, query.unwanted)))))
-    return found
+        text = _wanted(query)
+        clause = sa.and_(_have(text), ~_have(unwanted)) if unwanted else _have(text)
+        by_index = not any(len(term.words) > 1 for term in (*query.terms, *query.unwanted))
+        return [Condition(clause, _ids(text, unwanted), guess=_guess(text, unwanted), by_index=by_index)]
+    return [Condition(~_have(unwanted))] if unwanted else []
 
 
 def ranked(conn: Connection, query: Query, ids: Sequence[int]) -> list[int]:
     """Return `ids` in order of relevance, best first."""
-    text = " & ".join(f"({' | '.join(map(_phrase, group))})" for group in query.wanted)
-    return list(conn.execute(_ORDERED, {"ids": list(ids), "query": text}).scalars())
+    return list(conn.execute(_ORDERED, {"ids": list(ids), "query": _wanted(query)}).scalars().all())
 
 
 def rebuild(conn: Connection) -> None:
@@ -74,8 +72,11 @@ _CARDS_OFF = """
 
 
 def _match(table: sa.TableClause, text: str) -> sa.ColumnElement[bool]:
-    query: sa.ColumnElement[object] = sa.func.to_tsquery(sa.literal_column("'atlas'::regconfig"), text)
-    return table.c.words.op("@@", is_comparison=True, return_type=sa.Boolean())(query)
+    return table.c.words.op("@@", is_comparison=True, return_type=sa.Boolean())(_query(text))
+
+
+def _query(text: str) -> sa.ColumnElement[object]:
+    return sa.func.to_tsquery(sa.literal_column("'atlas'::regconfig"), text)
 
 
 def _have(text: str) -> sa.ColumnElement[bool]:
@@ -87,8 +88,41 @@ def _have(text: str) -> sa.ColumnElement[bool]:
     return sa.or_(*(sa.func.coalesce(look, sa.false()) for look in looks))
 
 
-def _ids(text: str) -> Ids:
-    return sa.union(*(sa.select(t.c.item_id.label("id")).where(_match(t, text)) for t in _TABLES))
+def _ids(text: str, unwanted: str) -> Ids:
+    """Return the query for the ids whose text or card matches while neither has what is unwanted."""
+    parts = []
+    for table, other in (_TABLES, reversed(_TABLES)):
+        part = sa.select(table.c.item_id.label("id")).where(_match(table, _without(text, unwanted)))
+        if unwanted:  # of words that PostgreSQL takes for none, only what is unwanted would be left
+            part = part.where(sa.func.numnode(_query(text)) > 0)
+            part = part.where(~sa.exists().where(other.c.item_id == table.c.item_id, _match(other, unwanted)))
+        parts.append(part)
+    return sa.union(*parts)
+
+
+def _guess(text: str, unwanted: str) -> Callable[[Connection], float]:
+    """Ask the planner how many there may be: that takes no time, and counting common words does."""
+    query = _without(text, unwanted)
+    texts, cards = (sa.select(table.c.item_id).where(_match(table, query)) for table in _TABLES)
+    other = sa.select(_TEXTS.c.item_id).where(_match(_TEXTS, unwanted))
+
+    def guess(conn: Connection) -> float:
+        has, has_card = planned(conn, texts), planned(conn, cards)
+        if not unwanted:
+            return has + has_card
+        # Most cards belong to a text.
+        everything = max(planned(conn, sa.select(_TEXTS.c.item_id)), 1.0)
+        return has + has_card * max(0.0, 1 - planned(conn, other) / everything)
+
+    return guess
+
+
+def _wanted(query: Query) -> str:
+    return " & ".join(f"({' | '.join(map(_phrase, group))})" for group in query.wanted)
+
+
+def _without(text: str, unwanted: str) -> str:
+    return f"({text}) & !({unwanted})" if unwanted else text
 
 
 def _phrase(term: Term) -> str:
