@@ -1,7 +1,4 @@
-"""Arithmetic of addresses and rules:
-
-what OCI refuses in a CIDR block, a port range, a protocol, a DNS label.
-"""
+"""What OCI refuses in a CIDR block, a port range, a protocol, a DNS label."""
 
 import ipaddress
 import re

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from tests.oci_api import signing
 from tests.oci_api.clients import Clients
 from tests.oci_api.server import FakeOci
 
@@ -14,11 +16,17 @@ def cloud() -> Iterator[FakeOci]:
         yield fake
 
 
+@pytest.fixture(scope="session")
+def operators_key() -> RSAPrivateKey:
+    """Made once: it takes longer than most tests."""
+    return signing.new_key()
+
+
 @pytest.fixture
-def oci(cloud: FakeOci, tmp_path: Path) -> "Clients":
+def oci(cloud: FakeOci, tmp_path: Path, operators_key: RSAPrivateKey) -> "Clients":
     from tests.oci_api.clients import Clients  # without the SDK its tests are skipped, not this file
 
-    return Clients(cloud, cloud.account(tmp_path))
+    return Clients(cloud, cloud.account(tmp_path, key=operators_key))
 
 
 @pytest.fixture

@@ -125,7 +125,10 @@ class Iam:
             kind = {"group": "group", "dynamic-group": "dynamicgroup"}.get(statement.subject)
             for name in statement.names if kind else ():
                 if self.group(kind, name) is None:
-                    raise errors.invalid(f"{statement.subject} {name} does not exist")
+                    raise errors.invalid(
+                        f"The {statement.subject} {name} specified in the policy statement does not exist "
+                        "under current compartment hierarchy."
+                    )
 
     def group(self, kind: str | None, name: str) -> Resource | None:
         """By name, or by `id OCID`."""
@@ -137,9 +140,13 @@ class Iam:
         )
 
     def place(self, words: str, root: str) -> str | None:
-        """The compartment a statement is about: an OCID, or a path of names from the policy's compartment."""
-        if words.startswith("ocid1."):
-            return words if root in self.above(words) else None
+        """The compartment a statement is about: `id OCID`, or a path of names from the policy's compartment.
+
+        An OCID without `id` is taken for a name, which no compartment has: a mistake often made.
+        """
+        if words.lower().startswith("id "):
+            ocid = words.split(None, 1)[1]
+            return ocid if root in self.above(ocid) else None
         own = self.cloud.store.find(root, "compartment")
         if own and own.body["name"].lower() == words.lower():
             return root

@@ -160,7 +160,8 @@ Compartments(
 def in_tenancy(call: Call, body: dict[str, Any]) -> None:
     name(body)
     if body["compartmentId"] != call.cloud.tenancy:
-        raise errors.invalid("compartmentId must be the tenancy's.")
+        noun = call.operation.name.split("_", 1)[1].replace("_", " ").capitalize()
+        raise errors.invalid(f"{noun} can only be created in the tenancy compartment")
 
 
 def before_dynamic_group(call: Call, body: dict[str, Any]) -> None:

@@ -68,7 +68,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Statement:
-    """`names` are of groups (of the kind `subject`), `place` a compartment's OCID or path, or empty."""
+    """`names` are of groups (of the kind `subject`), `place` is `id OCID`, a path of names, or empty."""
 
     subject: str
     names: tuple[str, ...]
@@ -148,6 +148,6 @@ def read_statement(text: str) -> Statement:
         verb,
         permissions,
         type_,
-        place.removeprefix("id ").strip(),
+        place,
         read_conditions(found["where"], "where") if found["where"] else None,
     )

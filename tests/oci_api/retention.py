@@ -48,7 +48,7 @@ def may_service(call: Call, row: Resource) -> None:
     raise errors.Refused(
         400,
         "InsufficientServicePermissions",
-        f"Permissions granted to the object storage service principal '{service}' "
+        f'Permissions granted to the object storage service principal "{service}" '
         "to this bucket are insufficient.",
     )
 

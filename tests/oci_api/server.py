@@ -8,6 +8,11 @@
 Every request is signed by a key the server knows, or it is refused. What may be asked for and how is in
 `tables.json`; an answer that is not of the SDK's model is a fault of the fake and fails the request with
 code FakeIsWrong.
+
+Where a message or code of OCI's is known (from its documentation, or from errors people have posted) it is
+used; the others are ours: those of retention rules, of DNS records, of what a DELETE of something default or
+in use is told. Not here at all: the S3-compatible endpoint, requests by pre-authenticated links, quotas on
+compartments (they are read, not enforced), volumes attached by a launch (refused, 501).
 """
 
 import datetime as dt
@@ -26,6 +31,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from tests.oci_api import (
     blocks,
     buckets,
@@ -150,9 +156,11 @@ class FakeOci:
 
     # Accounts
 
-    def account(self, directory: Path | str, user: str = "") -> dict[str, str]:
+    def account(
+        self, directory: Path | str, user: str = "", key: RSAPrivateKey | None = None
+    ) -> dict[str, str]:
         """What modules take as an account: a new API key of the user (or operator), kept in `directory`."""
-        key = signing.new_key()
+        key = key or signing.new_key()
         path = Path(directory) / "key.pem"
         signing.write_key(path, key)
         user = user or self.user
@@ -210,7 +218,9 @@ class FakeOci:
         if special is not None:
             return special, None
         lost = None
-        for trouble in self.misbehave.met(method, path):
+        with self.lock:
+            troubles = list(self.misbehave.met(method, path))
+        for trouble in troubles:
             if trouble.kind == "answer" and trouble.answer:
                 self.note(method, path, path, trouble.answer.status)
                 return refused(trouble.answer), None
@@ -237,8 +247,9 @@ class FakeOci:
 
     def note(self, method: str, path: str, template: str, status: int = 200) -> None:
         """Count a request, by its path and by the template of it."""
-        self.calls.append((method, path, status))
-        self.counts[method, template] += 1
+        with self.lock:
+            self.calls.append((method, path, status))
+            self.counts[method, template] += 1
 
     def _handle(
         self,

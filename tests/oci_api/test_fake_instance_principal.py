@@ -141,11 +141,18 @@ def test_the_metadata_service(cloud, machine):
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("Allow group nobody to read buckets in tenancy", "group nobody does not exist"),
+        (
+            "Allow group nobody to read buckets in tenancy",
+            "The group nobody specified in the policy statement does not exist",
+        ),
         ("Allow any-user to read bukets in tenancy", "no resource-type 'bukets'"),
         ("Allow any-user to see buckets in tenancy", "no verb 'see'"),
         ("Allow any-user to read buckets", "Unable to parse"),
         ("Allow any-user to read buckets in compartment nowhere", "{nowhere} does not exist"),
+        (
+            "Allow any-user to read buckets in compartment ocid1.compartment.oc1..x",
+            "ocid1.compartment.oc1..x} does",
+        ),
         (
             "Allow any-user to read buckets in tenancy where target.bucket.name=backup",
             "cannot read the condition",

@@ -395,6 +395,11 @@ def going_public_ip(call: Call, row: Resource) -> None:
 
 
 class PublicIps(Kind):
+    def list(self, call: Call) -> Answer:
+        if call.query["scope"] == "AVAILABILITY_DOMAIN" and not call.query.get("availabilityDomain"):
+            raise errors.missing("availabilityDomain", "query parameter")
+        return super().list(call)
+
     def update(self, call: Call) -> Answer:
         row = self.row(call)
         if row.state in ("ASSIGNING", "PROVISIONING"):
