@@ -49,8 +49,8 @@ def start(directory: Path) -> None:
 
 
 def write_inventory(directory: Path, account: dict) -> None:
-    """Write an inventory in a folder of its own, with the container's key as the one that will be used."""
-    inventory = directory / "inventory"
+    """Write an inventory (Molecule has `inventory` to itself), with the container's key as the one to use."""
+    inventory = directory / "test"
     secrets = inventory / ".secrets"
     secrets.mkdir(parents=True, exist_ok=True)
     for suffix in ("", ".pub"):
@@ -59,7 +59,6 @@ def write_inventory(directory: Path, account: dict) -> None:
         "ansible_port": machine.published(engine.require(), "atlas-test-ground")[22],
         "oci_enabled": True,
         "oci_account": {**account, "poll_seconds": 0.05},
-        "oci_owner": "test",
         "oci_guard_email": "owner@example.org",
         "oci_compute_capacity_minutes": 0,
         "ssh_allowed_cidrs": ["198.51.100.7/32"],
@@ -77,7 +76,7 @@ def stop(directory: Path) -> None:
         except ProcessLookupError:
             print("It had ended.")
     shutil.rmtree(directory / "cloud", ignore_errors=True)
-    shutil.rmtree(directory / "inventory", ignore_errors=True)
+    shutil.rmtree(directory / "test", ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -218,6 +218,8 @@ class Machine:
         return self._mend(found) if found else self._launch()
 
     def _find(self) -> dict[str, Any] | None:
+        if self.options["compartment_id"] == PENDING:
+            return None
         rows = self.account.rows(
             "compute",
             "list_instances",
@@ -333,7 +335,7 @@ class Machine:
 
     def _domains(self) -> list[str]:
         domains = self.account.domains()
-        if not self.options["near_volume"]:
+        if not self.options["near_volume"] or self.options["compartment_id"] == PENDING:
             return domains
         rows = self.account.rows("block", "list_volumes", compartment_id=self.options["compartment_id"])
         near = [
@@ -350,7 +352,7 @@ class Machine:
         found = {}
         for domain in domains:
             rows = self.account.rows(
-                "compute", "list_shapes", self.options["compartment_id"], availability_domain=domain
+                "compute", "list_shapes", self.account.tenancy, availability_domain=domain
             )
             here = next((row for row in rows if row.shape == shape), None)
             if here:
@@ -376,7 +378,7 @@ class Machine:
         rows = self.account.rows(
             "compute",
             "list_images",
-            self.options["compartment_id"],
+            self.account.tenancy,
             operating_system=system,
             operating_system_version=version,
             shape=shape,

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import subprocess
 import urllib.request
 from pathlib import Path
 
@@ -19,15 +21,36 @@ def cloud():
         return json.load(answer)
 
 
-def test_the_inventory_says_how_the_machine_is_reached():
-    written = yaml.safe_load((DIRECTORY / "inventory/host_vars/machine/oracle_cloud.yml").read_text())
-    assert written["ansible_host"] == "127.0.0.1"
-    assert written["ansible_user"] == "ubuntu"
-    assert "HostKeyAlias=ocid1.instance." in written["ansible_ssh_common_args"]
+@pytest.fixture(scope="module")
+def written():
+    """What provisioning wrote to the inventory."""
+    return yaml.safe_load((DIRECTORY / "test/host_vars/machine/oracle_cloud.yml").read_text())
 
 
-def test_the_machine_was_configured_over_that_address(host):
-    """`base` has been here, with sudo."""
+def test_the_machine_was_configured_over_the_address_in_the_inventory(host, written):
+    """`base` has been here, with sudo; and SSH knows the machine by its OCID."""
+    assert (written["ansible_host"], written["ansible_user"]) == ("127.0.0.1", "ubuntu")
     assert host.file("/etc/atlas").is_directory
-    known = (DIRECTORY / "inventory/.secrets/known_hosts").read_text()
-    assert known.startswith("ocid1.instance.")
+    (alias,) = re.findall(r"HostKeyAlias=(ocid1[.]instance[.]\S+)", written["ansible_ssh_common_args"])
+    known = DIRECTORY / "test/.secrets/known_hosts"
+    assert subprocess.run(["ssh-keygen", "-F", alias, "-f", known], check=False).returncode == 0
+
+
+def test_the_account_holds_what_the_roles_make(cloud):
+    made = [path for method, path, status in cloud["calls"] if method == "POST" and status == 200]
+    for collection in (
+        "vcns",
+        "subnets",
+        "instances",
+        "volumes",
+        "volumeAttachments",
+        "publicIps",
+        "policies",
+    ):
+        assert f"/20160918/{collection}" in made, collection
+
+
+def test_the_secret_of_the_key_for_backups_is_the_owners_alone():
+    key = DIRECTORY / "test/.secrets/oci_backup_key.json"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert set(json.loads(key.read_text())) == {"id", "key"}
