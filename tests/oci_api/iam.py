@@ -54,7 +54,7 @@ TYPES = {
     "preauthenticated_request": "buckets",
     "dhcp_options": "dhcp-options",
 }
-LEVELS = {"INSPECT": 0, "READ": 1, "UPDATE": 2, "OVERWRITE": 2, "CREATE": 3, "DELETE": 3}
+LEVELS = {"INSPECT": 0, "READ": 1, "UPDATE": 2, "OVERWRITE": 2, "CREATE": 3, "DELETE": 3, "VERSION_DELETE": 3}
 VERBS = {  # the operation's verb: the permission it takes
     "list": "INSPECT",
     "get": "READ",
@@ -75,8 +75,8 @@ VERBS = {  # the operation's verb: the permission it takes
 FREE = {"object_storage.get_namespace", "identity.list_regions"}
 
 
-def needed(call: Call) -> tuple[str, str, int]:
-    """The resource type, the permission and the level of the verb an operation takes."""
+def needed(call: Call) -> tuple[str, list[str]]:
+    """The resource type, and the permissions an operation takes, all of them: INSPECT, READ, ..."""
     verb, _, noun = call.operation.name.split(".")[1].partition("_")
     noun = re.sub(r"_by_.*|_(vnics|security_rules)$", "", noun)
     single = re.sub(r"ies$", "y", noun) if noun not in TYPES else noun
@@ -87,10 +87,29 @@ def needed(call: Call) -> tuple[str, str, int]:
         word = "UPDATE"
     if call.operation.name == "object_storage.list_multipart_uploads":
         type_, word = "buckets", "READ"  # its parts are objects, the list is the bucket's
-    if call.operation.name in ("usage_api.request_summarized_usages", "limits.get_resource_availability"):
+    if call.operation.name == "limits.get_resource_availability":
         word = "INSPECT"
-    permission = f"{re.sub(r's$', '', type_).replace('-', '_').upper()}_{word}"
-    return type_, permission, LEVELS[word]
+    return type_, of_objects(call, word) if type_ == "objects" else [word]
+
+
+def of_objects(call: Call, word: str) -> list[str]:
+    """What is done to objects is told apart more finely: an upload in parts may make or replace one."""
+    verb = call.operation.name.split(".")[1]
+    if verb in ("create_multipart_upload", "upload_part", "commit_multipart_upload"):
+        return ["CREATE", "OVERWRITE"]
+    if verb == "rename_object":
+        return ["CREATE", "OVERWRITE", "DELETE"]
+    if verb == "put_object" and there(call):
+        return ["OVERWRITE"]
+    if verb == "delete_object" and call.query.get("versionId"):
+        return ["VERSION_DELETE"]
+    return [word]
+
+
+def there(call: Call) -> bool:
+    row = call.cloud.store.rows.get(f"bucket:{call.path['namespaceName']}/{call.path['bucketName']}")
+    versions = row.facts.get("objects", {}).get(call.path["objectName"]) if row else None
+    return bool(versions) and not versions[-1].is_marker
 
 
 class Iam:
@@ -179,23 +198,34 @@ class Iam:
         if who.instance and self.cloud.misbehave.propagation > 0:
             self.cloud.misbehave.propagation -= 1
             raise errors.not_found()
-        type_, permission, level = needed(call)
-        place = self.compartment_of(call)
-        facts = self.facts(call, permission)
+        type_, words = needed(call)
+        granted = [statement for statement in self.statements(who) if self.reaches(statement, call)]
+        stem = re.sub(r"s$", "", type_).replace("-", "_").upper()
+        for word in words:
+            permission = f"{stem}_{word}"
+            facts = self.facts(call, permission)
+            if not any(
+                statement.grants(type_, permission, LEVELS[word])
+                and (statement.where is None or statement.where.holds(facts))
+                for _, statement in granted
+            ):
+                raise errors.not_found()
+
+    def statements(self, who: Principal) -> list[tuple[str, Statement]]:
+        """The statements about a principal, with the compartment their policy stands in."""
         groups = self.groups_of(who)
-        for policy in self.cloud.store.of("policy"):
-            for text in policy.body["statements"]:
-                statement = read_statement(text)
-                root = policy.body["compartmentId"]
-                if (
-                    self.is_subject(statement, who, groups)
-                    and statement.grants(type_, permission, level)
-                    and (self.place(statement.place, root) if statement.place else self.cloud.tenancy)
-                    in self.above(place)
-                    and (statement.where is None or statement.where.holds(facts))
-                ):
-                    return
-        raise errors.not_found()
+        return [
+            (policy.body["compartmentId"], statement)
+            for policy in self.cloud.store.of("policy")
+            for statement in map(read_statement, policy.body["statements"])
+            if self.is_subject(statement, who, groups)
+        ]
+
+    def reaches(self, found: tuple[str, Statement], call: Call) -> bool:
+        """Whether a statement is about the compartment of the request, or one that one is in."""
+        root, statement = found
+        place = self.place(statement.place, root) if statement.place else self.cloud.tenancy
+        return place in self.above(self.compartment_of(call))
 
     def is_subject(self, statement: Statement, who: Principal, groups: set[str]) -> bool:
         if statement.subject == "any-user":

@@ -42,6 +42,7 @@ def may_service(call: Call, row: Resource) -> None:
                 found.subject == "service"
                 and service in found.names
                 and found.grants("objects", "OBJECT_DELETE", 3)
+                and (found.where is None or found.where.holds({"target.bucket.name": row.body["name"]}))
                 and place in iam.above(row.body["compartmentId"])
             ):
                 return

@@ -69,6 +69,29 @@ def test_a_machine_may_what_a_policy_says_and_no_more(oci, cloud, compartment, m
     refused(404, network.list_vcns, compartment)
 
 
+def test_who_may_keep_objects_may_not_remove_their_versions(oci, cloud, compartment, machine):
+    body = {"name": "backup", "compartmentId": compartment, "versioning": "Enabled"}
+    oci.objects.create_bucket(cloud.namespace, body)
+    words = ("INSPECT", "READ", "CREATE", "DELETE")
+    permissions = ", ".join(f"request.permission = 'OBJECT_{word}'" for word in words)
+    grant(
+        oci,
+        machine,
+        "Allow dynamic-group machines to manage objects in compartment atlas where all "
+        f"{{target.bucket.name = 'backup', any {{{permissions}}}}}",
+    )
+    objects = storage(cloud, signer(cloud))
+    version = objects.put_object(cloud.namespace, "backup", "x", b"1").headers["version-id"]
+    refused(
+        404, objects.put_object, cloud.namespace, "backup", "x", b"2"
+    )  # OBJECT_OVERWRITE is not among them
+    upload = sdk.object_storage.models.CreateMultipartUploadDetails(object="y")
+    refused(404, objects.create_multipart_upload, cloud.namespace, "backup", upload)
+    objects.delete_object(cloud.namespace, "backup", "x")
+    refused(404, objects.delete_object, cloud.namespace, "backup", "x", version_id=version)
+    assert len(objects.list_object_versions(cloud.namespace, "backup").data.items) == 2
+
+
 def test_without_a_policy_there_is_nothing_but_the_namespace(cloud, compartment, machine):
     objects = storage(cloud, signer(cloud))
     assert objects.get_namespace().data == cloud.namespace
