@@ -151,8 +151,6 @@ def update(call: Call) -> Answer:
         raise errors.invalid("namespace: a bucket stays in its namespace.")
     if body.get("compartmentId"):
         compartment(call, body["compartmentId"])
-    if body.get("versioning") == "Disabled" and row.body["versioning"] != "Disabled":
-        raise errors.invalid("versioning: once enabled it can be suspended, not disabled.")
     if body.get("versioning") == "Enabled" and row.facts.get("retention"):
         raise errors.conflict("versioning: a bucket with retention rules has none.")
     if "metadata" in body:

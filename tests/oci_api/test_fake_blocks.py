@@ -140,3 +140,51 @@ def test_policies_that_back_up(oci, cloud, compartment, volume):
     assert oci.blocks.get_volume_backup_policy_asset_assignment(volume.id).data == []
     oci.blocks.delete_volume_backup_policy(own.id)
     refused(404, oci.blocks.get_volume_backup_policy, own.id)
+
+
+def test_a_boot_volume_comes_back_from_its_backup(oci, cloud, compartment):
+    machine = seeds.machine(cloud, compartment)
+    (boot,) = oci.blocks.list_boot_volumes(compartment_id=compartment).data
+    backup = oci.blocks.create_boot_volume_backup({"bootVolumeId": boot.id}).data
+    body = {
+        "compartmentId": compartment,
+        "availabilityDomain": cloud.domains[0],
+        "sourceDetails": {"type": "bootVolumeBackup", "id": backup.id},
+    }
+    assert refused(409, oci.blocks.create_boot_volume, body).code == "IncorrectState"  # it is being made
+    cloud.store.hurry()
+    copy = oci.blocks.create_boot_volume(body).data
+    cloud.store.hurry()
+    attach, given = oci.compute.attach_boot_volume, {"instanceId": machine.id, "bootVolumeId": copy.id}
+    assert "has a boot volume already" in refused(409, attach, given).message
+    oci.compute.instance_action(machine.id, "STOP")
+    cloud.store.hurry()
+    (old,) = oci.compute.list_boot_volume_attachments(cloud.domains[0], compartment).data
+    oci.compute.detach_boot_volume(old.id)
+    cloud.store.hurry()
+    made = attach(given).data
+    cloud.store.hurry()
+    assert oci.compute.get_boot_volume_attachment(made.id).data.lifecycle_state == "ATTACHED"
+
+
+def test_volumes_and_machines_are_in_one_domain(oci, cloud, compartment, volume):
+    machine = seeds.machine(cloud, compartment)
+    body = {"compartmentId": compartment, "availabilityDomain": cloud.domains[1], "sizeInGBs": 50}
+    far = oci.blocks.create_volume(
+        body | {"backupPolicyId": oci.blocks.list_volume_backup_policies().data[0].id}
+    ).data
+    assert len(oci.blocks.get_volume_backup_policy_asset_assignment(far.id).data) == 1
+    given = {"instanceId": machine.id, "volumeId": far.id, "type": "paravirtualized"}
+    assert refused(409, oci.compute.attach_volume, given).code == "IncorrectState"  # it is being made
+    cloud.store.hurry()
+    assert "different availability domains" in refused(400, oci.compute.attach_volume, given).message
+    first = given | {"volumeId": volume.id, "device": "/dev/oracleoci/oraclevdb"}
+    oci.compute.attach_volume(first)
+    near = oci.blocks.create_volume(body | {"availabilityDomain": cloud.domains[0]}).data
+    cloud.store.hurry()
+    assert "is used by" in refused(409, oci.compute.attach_volume, first | {"volumeId": near.id}).message
+    oci.blocks.delete_volume(far.id)
+    cloud.store.hurry()
+    assert [row.lifecycle_state for row in oci.blocks.list_volumes(compartment_id=compartment).data].count(
+        "TERMINATED"
+    ) == 1

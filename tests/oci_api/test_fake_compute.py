@@ -258,3 +258,99 @@ def test_a_second_vnic(oci, cloud, compartment, machine, subnet):
     oci.compute.detach_vnic(attached.id)
     cloud.store.hurry()
     assert oci.network.get_vnic(attached.vnic_id).data.lifecycle_state == "TERMINATED"
+
+
+def test_a_vnic_is_in_groups(oci, cloud, compartment, machine, subnet):
+    vnic = vnic_of(oci, compartment, machine)
+    body = {"compartmentId": compartment, "vcnId": subnet.vcn_id}
+    groups = [oci.network.create_network_security_group(body).data.id for _ in range(6)]
+    cloud.store.hurry()
+    update = oci.network.update_vnic
+    etag = oci.network.get_vnic(vnic.id).headers["etag"]
+    assert (
+        update(vnic.id, {"nsgIds": groups[:1], "hostnameLabel": "web"}, if_match=etag).data.nsg_ids
+        == groups[:1]
+    )
+    refused(412, update, vnic.id, {"nsgIds": []}, if_match=etag)
+    assert "at most 5" in refused(400, update, vnic.id, {"nsgIds": groups}).message
+    refused(404, update, vnic.id, {"nsgIds": ["ocid1.networksecuritygroup.oc1..x"]})
+    (row,) = oci.network.list_network_security_group_vnics(groups[0]).data
+    assert (row.vnic_id, row.resource_id) == (vnic.id, machine.id)
+    assert vnic.id in refused(409, oci.network.delete_network_security_group, groups[0]).message
+    assert update(vnic.id, {"nsgIds": []}).data.nsg_ids == []
+    oci.network.delete_network_security_group(groups[0])
+    (private,) = oci.network.list_private_ips(vnic_id=vnic.id).data
+    assert private.hostname_label == "web"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        ({"hostnameLabel": "two words"}, 400, "hostnameLabel: two words"),
+        ({"privateIp": "10.0.1.1"}, 400, "is no address of 10.0.1.0/24 one may have"),
+        ({"privateIp": "10.0.1.2"}, 409, "is in use already"),
+        ({"hostnameLabel": "atlas"}, 409, "is used by"),
+        ({"nsgIds": ["ocid1.networksecuritygroup.oc1..x"]}, 404, ""),
+    ],
+)
+def test_vnics_that_cannot_be(oci, cloud, machine, subnet, change, status, words):
+    given = {"instanceId": machine.id, "createVnicDetails": {"subnetId": subnet.id} | change}
+    assert words in refused(status, oci.compute.attach_vnic, given).message
+
+
+def test_a_closed_subnet_has_no_public_addresses(oci, cloud, compartment, subnet, details):
+    body = {"compartmentId": compartment, "vcnId": subnet.vcn_id, "cidrBlock": "10.0.2.0/24"}
+    closed = oci.network.create_subnet(body | {"prohibitPublicIpOnVnic": True}).data
+    cloud.store.hurry()
+    wanted = details | {"createVnicDetails": {"subnetId": closed.id, "assignPublicIp": True}}
+    assert "prohibits public addresses" in refused(400, oci.compute.launch_instance, wanted).message
+    ipv6 = details | {"createVnicDetails": {"subnetId": closed.id, "assignIpv6Ip": True}}
+    assert "has no IPv6 block" in refused(400, oci.compute.launch_instance, ipv6).message
+    made = oci.compute.launch_instance(details | {"createVnicDetails": {"subnetId": closed.id}}).data
+    vnic = vnic_of(oci, compartment, made)
+    assert (vnic.public_ip, vnic.private_ip) == (None, "10.0.2.2")
+    (private,) = oci.network.list_private_ips(vnic_id=vnic.id).data
+    public = {"compartmentId": compartment, "lifetime": "EPHEMERAL", "privateIpId": private.id}
+    refused(400, oci.network.create_public_ip, public)
+    assert (
+        "privateIpId is missing"
+        in refused(400, oci.network.create_public_ip, public | {"privateIpId": None}).message
+    )
+    refused(400, oci.network.list_public_ips, "AVAILABILITY_DOMAIN", compartment)
+
+
+def test_an_ipv6_address_comes_when_asked(oci, compartment, details):
+    wanted = details["createVnicDetails"] | {"assignIpv6Ip": True}
+    made = oci.compute.launch_instance(details | {"createVnicDetails": wanted}).data
+    (address,) = vnic_of(oci, compartment, made).ipv6_addresses
+    assert address.startswith("2001:db8:")
+
+
+def test_a_reserved_address_moves_and_rests(oci, cloud, compartment, machine):
+    vnic = vnic_of(oci, compartment, machine)
+    second = oci.network.create_private_ip({"vnicId": vnic.id}).data
+    body = {"compartmentId": compartment, "lifetime": "RESERVED", "privateIpId": second.id}
+    made = oci.network.create_public_ip(body).data
+    cloud.store.hurry()
+    assert oci.network.get_public_ip(made.id).data.private_ip_id == second.id
+    resting = oci.network.update_public_ip(made.id, {"privateIpId": ""}).data
+    assert (resting.lifecycle_state, resting.private_ip_id) == ("AVAILABLE", None)
+    oci.network.delete_public_ip(made.id)
+    cloud.store.hurry()
+    refused(404, oci.network.update_public_ip, made.id, {"displayName": "x"})
+
+
+def test_a_launch_is_done_once_with_a_retry_token(oci, cloud, compartment, details):
+    cloud.misbehave.lose_answer(1, path="/20160918/instances")
+    with pytest.raises(sdk.exceptions.RequestException):
+        oci.compute.launch_instance(details, opc_retry_token="once")
+    again = oci.compute.launch_instance(details, opc_retry_token="once").data
+    assert [row.id for row in oci.compute.list_instances(compartment).data] == [again.id]
+
+
+def test_work_is_listed(oci, cloud, compartment, machine):
+    oci.compute.instance_action(machine.id, "STOP")
+    rows = oci.work.list_work_requests(compartment, resource_id=machine.id).data
+    assert {row.operation_type for row in rows} == {"LAUNCH_INSTANCE", "STOP"}
+    assert oci.work.list_work_request_errors(rows[0].id).data == []
+    refused(404, oci.work.list_work_request_errors, "ocid1.workrequest.oc1..x")

@@ -288,3 +288,46 @@ def test_two_networks_are_free(oci, cloud, compartment, vcn):
         "LimitExceeded",
         True,
     )
+
+
+def test_blocks_of_ipv6(oci, cloud, compartment, vcn):
+    subnet = made(oci, cloud, "subnet", compartmentId=compartment, vcnId=vcn.id, cidrBlock="10.0.1.0/24")
+    wanted = {"ipv6CidrBlock": "2001:db8:ffff::/64"}
+    assert "not contained" in refused(400, oci.network.add_ipv6_subnet_cidr, subnet.id, wanted).message
+    oci.network.add_ipv6_vcn_cidr(vcn.id, add_vcn_ipv6_cidr_details={})
+    cloud.store.hurry()
+    (block,) = oci.network.get_vcn(vcn.id).data.ipv6_cidr_blocks
+    inner = block.replace("/56", "/64")
+    oci.network.add_ipv6_subnet_cidr(subnet.id, {"ipv6CidrBlock": inner})
+    cloud.store.hurry()
+    assert oci.network.get_subnet(subnet.id).data.ipv6_cidr_blocks == [inner]
+    body = {"compartmentId": compartment, "vcnId": vcn.id, "cidrBlock": "10.0.2.0/24"}
+    assert (
+        "overlaps another" in refused(400, oci.network.create_subnet, body | {"ipv6CidrBlock": inner}).message
+    )
+    refused(400, oci.network.create_subnet, body | {"ipv6CidrBlock": block})
+
+
+def test_a_network_moves_to_another_compartment(oci, cloud, compartment, vcn):
+    other = oci.identity.create_compartment(
+        {"compartmentId": cloud.tenancy, "name": "other", "description": "x"}
+    ).data
+    oci.network.change_vcn_compartment(vcn.id, {"compartmentId": other.id})
+    assert [row.id for row in oci.network.list_vcns(other.id).data] == [vcn.id]
+    refused(404, oci.network.change_vcn_compartment, vcn.id, {"compartmentId": "ocid1.compartment.oc1..x"})
+    assert vcn.id in refused(409, oci.identity.delete_compartment, other.id).message
+
+
+def test_a_block_is_exchanged(oci, cloud, vcn):
+    change = {"originalCidrBlock": "10.0.0.0/16", "newCidrBlock": "10.5.0.0/16"}
+    oci.network.modify_vcn_cidr(vcn.id, change)
+    cloud.store.hurry()
+    assert oci.network.get_vcn(vcn.id).data.cidr_block == "10.5.0.0/16"
+    refused(400, oci.network.modify_vcn_cidr, vcn.id, change)
+
+
+def test_a_network_being_made_takes_no_parts(oci, compartment):
+    made_now = oci.network.create_vcn({"compartmentId": compartment, "cidrBlock": "10.0.0.0/16"}).data
+    body = {"compartmentId": compartment, "vcnId": made_now.id, "cidrBlock": "10.0.1.0/24"}
+    assert refused(409, oci.network.create_subnet, body).code == "IncorrectState"
+    assert refused(409, oci.network.update_vcn, made_now.id, {"displayName": "x"}).code == "IncorrectState"

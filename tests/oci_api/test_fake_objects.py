@@ -186,3 +186,86 @@ def test_a_link_is_said_once(oci, cloud, bucket):
     ]
     oci.objects.delete_preauthenticated_request(cloud.namespace, bucket, made.id)
     refused(404, oci.objects.get_preauthenticated_request, cloud.namespace, bucket, made.id)
+
+
+def test_an_object_gets_another_name(oci, cloud, bucket):
+    for name in ("old", "other"):
+        oci.objects.put_object(cloud.namespace, bucket, name, b"x")
+    rename = oci.objects.rename_object
+    details = models.RenameObjectDetails(source_name="old", new_name="other", new_obj_if_none_match_e_tag="*")
+    refused(412, rename, cloud.namespace, bucket, details)
+    rename(cloud.namespace, bucket, models.RenameObjectDetails(source_name="old", new_name="new"))
+    names = [row.name for row in oci.objects.list_objects(cloud.namespace, bucket).data.objects]
+    assert names == ["new", "other"]
+    refused(404, rename, cloud.namespace, bucket, models.RenameObjectDetails(source_name="old", new_name="x"))
+
+
+def test_a_bucket_gets_another_name_with_what_is_in_it(oci, cloud, compartment, bucket):
+    oci.objects.put_object(cloud.namespace, bucket, "x", b"x")
+    oci.objects.create_bucket(cloud.namespace, {"name": "taken", "compartmentId": compartment})
+    update = oci.objects.update_bucket
+    assert refused(409, update, cloud.namespace, bucket, {"name": "taken"}).code == "BucketAlreadyExists"
+    update(cloud.namespace, bucket, {"name": "new"})
+    assert oci.objects.get_object(cloud.namespace, "new", "x").data.content == b"x"
+    refused(404, oci.objects.get_bucket, cloud.namespace, bucket)
+
+
+def test_what_is_sent_must_be_what_was_meant(oci, cloud, bucket):
+    put = oci.objects.put_object
+    wrong = refused(400, put, cloud.namespace, bucket, "x", b"text", content_md5="AAAAAAAAAAAAAAAAAAAAAA==")
+    assert wrong.code == "UnmatchedContentMD5"
+    assert (
+        "Cold is none of" in refused(400, put, cloud.namespace, bucket, "x", b"", storage_tier="Cold").message
+    )
+    put(cloud.namespace, bucket, "x", b"text", if_none_match="*")
+    assert (
+        refused(412, put, cloud.namespace, bucket, "x", b"text", if_none_match="*").code
+        == "IfNoneMatchFailed"
+    )
+    refused(416, oci.objects.get_object, cloud.namespace, bucket, "x", range="bytes=9-")
+    assert oci.objects.get_object(cloud.namespace, bucket, "x", range="bytes=-2").data.content == b"xt"
+    refused(412, oci.objects.delete_object, cloud.namespace, bucket, "x", if_match="old")
+
+
+def test_an_archived_object_is_not_read(oci, cloud, bucket):
+    oci.objects.put_object(cloud.namespace, bucket, "x", b"text", storage_tier="Archive")
+    assert refused(409, oci.objects.get_object, cloud.namespace, bucket, "x").code == "NotRestored"
+    head = oci.objects.head_object(cloud.namespace, bucket, "x")
+    assert (head.headers["storage-tier"], head.headers["archival-state"]) == ("Archive", "Archived")
+
+
+def test_twenty_gigabytes_are_free(oci, cloud, bucket):
+    cloud.limits["object-storage", "storage-bytes"] = (10, False)
+    oci.objects.put_object(cloud.namespace, bucket, "x", b"0123456789")
+    assert refused(400, oci.objects.put_object, cloud.namespace, bucket, "y", b"0").code == "LimitExceeded"
+
+
+def test_a_locked_rule_only_grows(oci, cloud, bucket):
+    day = models.Duration(time_amount=10, time_unit="DAYS")
+    locked = dt.datetime.now(dt.UTC) + dt.timedelta(days=15)
+    details = models.CreateRetentionRuleDetails(display_name="r", duration=day, time_rule_locked=locked)
+    made = oci.objects.create_retention_rule(cloud.namespace, bucket, details).data
+    cloud.ahead = 16 * 86400
+    update = oci.objects.update_retention_rule
+    less = models.UpdateRetentionRuleDetails(
+        duration=models.Duration(time_amount=9, time_unit="DAYS"), time_rule_locked=locked
+    )
+    assert refused(409, update, cloud.namespace, bucket, made.id, less).code == "RetentionRuleLocked"
+    more = models.UpdateRetentionRuleDetails(
+        duration=models.Duration(time_amount=1, time_unit="YEARS"), time_rule_locked=locked
+    )
+    assert update(cloud.namespace, bucket, made.id, more).data.duration.time_unit == "YEARS"
+    delete = oci.objects.delete_retention_rule
+    assert refused(409, delete, cloud.namespace, bucket, made.id).code == "RetentionRuleLocked"
+    refused(404, oci.objects.get_retention_rule, cloud.namespace, bucket, "none")
+
+
+def test_versions_and_retention_do_not_go_together(oci, cloud, bucket):
+    day = models.CreateRetentionRuleDetails(duration=models.Duration(time_amount=1, time_unit="DAYS"))
+    made = oci.objects.create_retention_rule(cloud.namespace, bucket, day).data
+    refused(409, oci.objects.update_bucket, cloud.namespace, bucket, {"versioning": "Enabled"})
+    oci.objects.delete_retention_rule(cloud.namespace, bucket, made.id)
+    oci.objects.update_bucket(cloud.namespace, bucket, {"versioning": "Enabled"})
+    refused(409, oci.objects.create_retention_rule, cloud.namespace, bucket, day)
+    error = refused(400, oci.objects.update_bucket, cloud.namespace, bucket, {"versioning": "Disabled"})
+    assert "Disabled is none of Enabled, Suspended" in error.message
