@@ -116,7 +116,7 @@ class FakeOci:
         self._server = _Server((address, port), _Handler)
         self._server.cloud = self
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         )
         catalogue.seed(self)
         identity.seed(self)
