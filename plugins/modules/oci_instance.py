@@ -129,6 +129,10 @@ private_ip:
   description: Its private address.
   returned: success
   type: str
+ipv6_address:
+  description: Its IPv6 address, which the world can reach; none without O(assign_ipv6).
+  returned: success
+  type: str
 full:
   description: The availability domains that had no room; only when there was none anywhere.
   returned: success
@@ -192,6 +196,7 @@ OPTIONS: dict[str, Any] = {
     "capacity_minutes": {"type": "float", "default": 60.0},
     "capacity_pause_seconds": {"type": "float", "default": 60.0},
 }
+ANSWER = ("instance", "private_ip_id", "private_ip", "ipv6_address")
 RUNS = {"RUNNING", "STARTING", "PROVISIONING"}
 
 
@@ -311,12 +316,12 @@ class Machine:
                 if made:
                     return self._answer(self._wait_running(made["id"]))
                 full.append(f"{size['shape']} in {domain}")
-        return {"instance": None, "private_ip_id": None, "private_ip": None, "full": full}
+        return {**dict.fromkeys(ANSWER), "full": full}
 
     def _would_launch(self, size: dict[str, Any], domains: list[str]) -> dict[str, Any]:
         self._note({}, {"shape": size["shape"], "availability_domains": domains})
         self.changes.append(f"launched {self.where}")
-        return {"instance": {"id": PENDING}, "private_ip_id": PENDING, "private_ip": PENDING, "full": []}
+        return {**dict.fromkeys(ANSWER, PENDING), "instance": {"id": PENDING}, "full": []}
 
     def _try(self, domain: str, size: dict[str, Any], image: str) -> dict[str, Any] | None:
         """Launch in one domain; None says that there is no room."""
@@ -482,7 +487,8 @@ class Machine:
             for row in self.account.rows("network", "list_private_ips", vnic_id=card["id"])
             if row.is_primary
         )
-        return {"instance": found, "private_ip_id": private.id, "private_ip": private.ip_address, "full": []}
+        addresses = (private.id, private.ip_address, next(iter(card["ipv6_addresses"] or []), None))
+        return {**dict(zip(ANSWER, (found, *addresses), strict=True)), "full": []}
 
     def _note(self, before: dict[str, Any], after: dict[str, Any]) -> None:
         texts = ["".join(f"{line}\n" for line in lines(normal(side))) for side in (before, after)]
