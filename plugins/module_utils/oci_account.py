@@ -7,8 +7,10 @@ and a create that timed out must be repeated with the token it was sent with, or
 
 from __future__ import annotations
 
+import configparser
 import os
 import random
+import re
 import secrets
 import socket
 import time
@@ -66,6 +68,8 @@ TRIES = 8
 METADATA = "http://169.254.169.254/opc/v2"
 METADATA_SECONDS = 3
 LONGEST_PAUSE = 30.0
+# Without a token, these would make a second one if they were repeated.
+DOUBLING = ("create_", "add_", "attach_")
 BUSY = {429, 500, 502, 503, 504}
 NO_CAPACITY = "out of host capacity"
 # What follows a code of Oracle's: what it means here, and what to do.
@@ -88,6 +92,10 @@ MEANING = {
 
 class CloudError(Exception):
     """It cannot be done; the message says why, and what to do."""
+
+
+class Unsure(CloudError):  # noqa: N818 - a state of knowledge
+    """Something may have been made or not: look before it is made again."""
 
 
 class Account:
@@ -135,12 +143,17 @@ class Account:
     def ask(self, service: str, operation: str, *arguments: Any, **named: Any) -> Any:
         """Call one operation, again and more slowly while Oracle is busy; return the SDK's response.
 
-        Raises oci.exceptions.ServiceError, and CloudError when nobody answers.
+        Raises oci.exceptions.ServiceError; CloudError when nobody answers, and of these Unsure when it may
+        have been done nevertheless, and to ask again might do it twice.
         """
         call = getattr(self.client(service), operation)
-        if "opc_retry_token" in (call.__doc__ or ""):
+        has_token = "opc_retry_token" in (call.__doc__ or "")
+        if has_token:
             # One token for all tries of this call: what was made and not answered is not made twice.
-            named["opc_retry_token"] = secrets.token_hex(15)
+            named.setdefault("opc_retry_token", secrets.token_hex(15))
+        else:
+            named.pop("opc_retry_token", None)
+        doubles = operation.startswith(DOUBLING) and not has_token
         for attempt in range(1, TRIES + 1):
             self.calls += 1
             try:
@@ -148,15 +161,21 @@ class Account:
             except ServiceError as error:
                 if attempt == TRIES or not _is_busy(error):
                     raise
-                self._pause(attempt, error.headers.get("retry-after"))
+                self.pause(attempt, error.headers.get("retry-after"))
+                if doubles and error.status >= 500:
+                    raise Unsure(explain(error, operation)) from error
             except (ConnectTimeout, RequestException) as error:
+                if doubles and not _never_arrived(error):
+                    self.pause(attempt)
+                    raise Unsure(f"{operation}: no answer came: {error}") from error
                 if attempt == TRIES:
                     where = self.endpoint or f"Oracle Cloud in {self.region}"
                     raise CloudError(f"{where} does not answer ({operation}): {error}") from error
-                self._pause(attempt, None)
+                self.pause(attempt)
         raise AssertionError("unreachable")
 
-    def _pause(self, attempt: int, asked: str | None) -> None:
+    def pause(self, attempt: int, asked: str | None = None) -> None:
+        """Wait before another try, each time longer; at least as long as Oracle asked for."""
         seconds = min(self.poll_seconds / 2 * 2**attempt, LONGEST_PAUSE) * random.uniform(0.7, 1.3)
         if asked and asked.isdigit():
             seconds = max(seconds, min(float(asked), LONGEST_PAUSE))
@@ -276,30 +295,26 @@ def is_missing(error: Exception) -> bool:
     return isinstance(error, ServiceError) and error.status == 404
 
 
+def _never_arrived(error: Exception) -> bool:
+    """Say whether nobody can have read the request: there was no connection."""
+    return isinstance(error, ConnectTimeout) or "NewConnectionError" in str(error)
+
+
 def _is_busy(error: ServiceError) -> bool:
     return error.status in BUSY and not lacks_capacity(error)
 
 
 def _key(options: dict[str, Any]) -> dict[str, Any]:
-    given = {name: options.get(name) for name in ("tenancy", "user", "fingerprint", "region", "pass_phrase")}
-    given |= {name: options.get(name) for name in ("key_file", "key_content")}
-    config = {name: value for name, value in given.items() if value}
-    path = os.path.expanduser(options.get("config_file") or "~/.oci/config")
-    profile = options.get("profile") or "DEFAULT"
-    if not {"tenancy", "user", "fingerprint"} <= config.keys():
-        try:
-            config = {**oci.config.from_file(path, profile), **config}
-        except (oci.exceptions.ConfigFileNotFound, oci.exceptions.ProfileNotFound) as error:
-            raise CloudError(
-                f"No API key: neither are tenancy, user, fingerprint and a key given, nor is there a profile "
-                f"{profile} in {path} ({error}). docs/oci-first-run.md shows how to make one."
-            ) from error
-    if config.get("key_content"):
-        config.pop("key_file", None)
-    if config.get("key_file"):
-        config["key_file"] = os.path.expanduser(config["key_file"])
-        if not os.access(config["key_file"], os.R_OK):
-            raise CloudError(f"The API key {config['key_file']} is not there or not readable.")
+    """Return the SDK's configuration of a user with an API key, after the key was tried."""
+    config = _given(options)
+    if not config.get("region"):
+        raise CloudError("The account has no region, such as eu-frankfurt-1.")
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", config["region"].lower()):
+        raise CloudError(
+            f"The account's region is no name of one, such as eu-frankfurt-1: {config['region']}"
+        )
+    if not config.get("key_file") and not config.get("key_content"):
+        raise CloudError("The account has no key: give key_file or key_content.")
     try:
         oci.config.validate_config(config)
         oci.signer.Signer(
@@ -311,10 +326,41 @@ def _key(options: dict[str, Any]) -> dict[str, Any]:
             private_key_content=config.get("key_content"),
         )
     except oci.exceptions.InvalidConfig as error:
-        raise CloudError(f"The account's settings are wrong: {error.args[0]}") from error
-    except oci.exceptions.ClientError as error:
-        raise CloudError(f"The API key cannot be used: {error}") from error
-    return dict(config)
+        wrong = error.args[0]
+        words = (
+            [f"{name} is {why}" for name, why in wrong.items()] if isinstance(wrong, dict) else [str(wrong)]
+        )
+        raise CloudError(f"The account's settings are wrong: {'; '.join(words)}.") from error
+    except (oci.exceptions.ClientError, ValueError, TypeError) as error:
+        hint = " Give the right pass_phrase." if "pass" in str(error).lower() else ""
+        raise CloudError(f"The API key cannot be used: {error}{hint}") from error
+    return config
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what the options say of the user, with what a profile of Oracle's own file says besides."""
+    names = ("tenancy", "user", "fingerprint", "region", "pass_phrase", "key_file", "key_content")
+    config = {name: options[name] for name in names if options.get(name)}
+    path = os.path.expanduser(options.get("config_file") or "~/.oci/config")
+    profile = options.get("profile") or "DEFAULT"
+    if not {"tenancy", "user", "fingerprint"} <= config.keys():
+        try:
+            config = {**oci.config.from_file(path, profile), **config}
+        except (oci.exceptions.ConfigFileNotFound, oci.exceptions.ProfileNotFound) as error:
+            raise CloudError(
+                f"No API key: neither are tenancy, user, fingerprint and a key given, nor is there a profile "
+                f"{profile} in {path} ({error}). docs/oci-first-run.md shows how to make one."
+            ) from error
+        except (oci.exceptions.ClientError, configparser.Error, OSError, ValueError) as error:
+            words = " ".join(str(error).split())
+            raise CloudError(f"{path} is no configuration file of Oracle's: {words}") from error
+    if config.get("key_content"):
+        config.pop("key_file", None)
+    if config.get("key_file"):
+        config["key_file"] = os.path.expanduser(config["key_file"])
+        if not os.access(config["key_file"], os.R_OK):
+            raise CloudError(f"The API key {config['key_file']} is not there or not readable.")
+    return config
 
 
 def _principal(options: dict[str, Any]) -> Any:

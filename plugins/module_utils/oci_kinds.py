@@ -13,12 +13,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible.module_utils.oci_account import Account, CloudError, is_missing
+from ansible.module_utils.oci_account import TRIES, Account, CloudError, Unsure, is_missing
 from ansible.module_utils.oci_models import PENDING, build, differences, fields, model, normal
 
 DYING = frozenset({"TERMINATING", "DELETING", "DETACHING"})
 GONE = frozenset({"TERMINATED", "DELETED", "DETACHED"})
 BROKEN = frozenset({"FAULTY", "FAILED"})
+# How many rules of a security group Oracle takes in one request.
+RULES_AT_ONCE = 25
 TAG = "atlas"
 
 
@@ -67,6 +69,11 @@ class Kind:
             return build(self.package, make, self._sent(spec), where)
         return build(self.package, change, {name: spec[name] for name in names}, where)
 
+    def lacking(self, spec: dict[str, Any], *, named: bool) -> list[str]:
+        """Return the fields that say where it is, or are ours, and are not given."""
+        needed = (*self.parents, *self.local, *(() if named else self.listed_by))
+        return [name for name in needed if spec.get(name) is None]
+
     def changeable(self) -> frozenset[str]:
         """Return the fields that can be changed afterwards."""
         return frozenset(fields(self.models[1]))
@@ -90,9 +97,16 @@ class Kind:
         answer = account.ask(self.client, f"get_{self.noun}", *self._path(spec), identity)
         return as_dict(answer.data)
 
-    def create(self, account: Account, spec: dict[str, Any], where: str) -> dict[str, Any]:
-        """Make one, and return it as Oracle answers: it may not be ready yet."""
-        answer = account.ask(self.client, f"create_{self.noun}", *self._path(spec), self.details(spec, where))
+    def create(
+        self, account: Account, spec: dict[str, Any], where: str, token: str | None = None
+    ) -> dict[str, Any]:
+        """Make one, and return it as Oracle answers: it may not be ready yet.
+
+        What was made with the same token (a random one by default) less than a day ago is not made twice.
+        """
+        details = self.details(spec, where)
+        with_token = {"opc_retry_token": token} if token else {}
+        answer = account.ask(self.client, f"create_{self.noun}", *self._path(spec), details, **with_token)
         return as_dict(answer.data)
 
     def update(
@@ -119,7 +133,10 @@ class Kind:
 
     def differing(self, spec: dict[str, Any], current: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
         """Return the fields that are not as wanted: (as it is, as it should be)."""
-        wanted = {name: value for name, value in self._sent(spec).items() if name not in self.silent}
+        # As the SDK would send it: a number that a template made text is a number, a date is a date.
+        sent = {name: value for name, value in self._sent(spec).items() if value is not None}
+        typed = {**sent, **_as_sent(self.details(spec, self.noun), sent)}
+        wanted = {name: value for name, value in typed.items() if name not in self.silent}
         found = differences(wanted, current)
         for name in self.ordered & wanted.keys():
             if wanted[name] != current.get(name):
@@ -140,6 +157,17 @@ class Kind:
         return self.plural or f"{self.noun}s"
 
 
+class Network(Kind):
+    """A VCN: whether it has IPv6 is told by its addresses, and decided when it is made."""
+
+    def differing(self, spec: dict[str, Any], current: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Compare; one with IPv6 where none is asked for does no harm."""
+        found = super().differing(spec, current)
+        if spec.get("is_ipv6_enabled") and not current.get("ipv6_cidr_blocks"):
+            found["is_ipv6_enabled"] = (False, True)
+        return found
+
+
 class Bucket(Kind):
     """A bucket: known by its name in the tenancy's namespace, and updated with POST."""
 
@@ -157,7 +185,9 @@ class Bucket(Kind):
         found = as_dict(account.ask(self.client, "get_bucket", account.namespace, identity).data)
         return {**found, "ocid": found["id"], "id": found["name"]}
 
-    def create(self, account: Account, spec: dict[str, Any], where: str) -> dict[str, Any]:
+    def create(
+        self, account: Account, spec: dict[str, Any], where: str, token: str | None = None
+    ) -> dict[str, Any]:
         """Make the bucket."""
         details = self.details(spec, where)
         account.ask(self.client, "create_bucket", account.namespace, details)
@@ -217,7 +247,9 @@ class Lifecycle(Kind):
         answer = account.ask(self.client, "get_object_lifecycle_policy", account.namespace, spec["bucket"])
         return {**as_dict(answer.data), "id": spec["bucket"]}
 
-    def create(self, account: Account, spec: dict[str, Any], where: str) -> dict[str, Any]:
+    def create(
+        self, account: Account, spec: dict[str, Any], where: str, token: str | None = None
+    ) -> dict[str, Any]:
         """Put the policy in place."""
         details = self.details(spec, where)
         account.ask(self.client, "put_object_lifecycle_policy", account.namespace, spec["bucket"], details)
@@ -274,7 +306,9 @@ class Rules(Kind):
         rows = account.rows(self.client, "list_network_security_group_security_rules", identity)
         return {"id": identity, "security_rules": [as_dict(row) for row in rows]}
 
-    def create(self, account: Account, spec: dict[str, Any], where: str) -> dict[str, Any]:
+    def create(
+        self, account: Account, spec: dict[str, Any], where: str, token: str | None = None
+    ) -> dict[str, Any]:
         """Fill the rules of a group."""
         group = spec["network_security_group_id"]
         return self.update(account, spec, self.get(account, spec, group), ["security_rules"], where)
@@ -288,19 +322,46 @@ class Rules(Kind):
         where: str,
     ) -> dict[str, Any]:
         """Add what is missing first, then remove what should not be there: nothing is shut in between."""
-        there = current["security_rules"]
-        wanted = [normal(rule) for rule in spec["security_rules"]]
-        missing = [rule for rule in spec["security_rules"] if normal(rule) not in map(normal, there)]
-        surplus = [rule["id"] for rule in there if normal(rule) not in wanted]
         group = current["id"]
-        if missing:
-            details = self.details({"security_rules": missing}, where)
-            account.ask(self.client, "add_network_security_group_security_rules", group, details)
-        if surplus:
-            kind = model(self.package, "RemoveNetworkSecurityGroupSecurityRulesDetails")
-            details = kind(security_rule_ids=surplus)
+        missing, surplus = self._sorted_out(spec, current, where)
+        tries = TRIES
+        while missing:
+            details = self.details({"security_rules": missing[:RULES_AT_ONCE]}, where)
+            try:
+                account.ask(self.client, "add_network_security_group_security_rules", group, details)
+                missing = missing[RULES_AT_ONCE:]
+            except Unsure:
+                tries -= 1
+                if not tries:
+                    raise
+                missing, surplus = self._sorted_out(spec, self.get(account, spec, group), where)
+        kind = model(self.package, "RemoveNetworkSecurityGroupSecurityRulesDetails")
+        for start in range(0, len(surplus), RULES_AT_ONCE):
+            details = kind(security_rule_ids=surplus[start : start + RULES_AT_ONCE])
             account.ask(self.client, "remove_network_security_group_security_rules", group, details)
         return self.get(account, spec, group)
+
+    def differing(self, spec: dict[str, Any], current: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Compare them as a set: one that is asked for twice is there once."""
+        return super().differing(spec, current) if any(self._sorted_out(spec, current, self.noun)) else {}
+
+    def _sorted_out(
+        self, spec: dict[str, Any], current: dict[str, Any], where: str
+    ) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return the rules that are missing, and the identities of those that are too many."""
+        wanted = list(spec["security_rules"])
+        typed = as_dict(self.details({"security_rules": wanted}, where))["security_rules"] or []
+        missing = {repr(normal(one)): rule for one, rule in zip(typed, wanted, strict=True)}
+        surplus, kept = [], set()
+        for rule in current["security_rules"]:
+            said = repr(normal(rule))
+            if said in missing or said in kept:
+                surplus += [rule["id"]] if said in kept else []
+                kept.add(said)
+                missing.pop(said, None)
+            else:
+                surplus.append(rule["id"])
+        return list(missing.values()), surplus
 
     def delete(self, account: Account, spec: dict[str, Any], current: dict[str, Any]) -> None:
         """Remove all rules."""
@@ -328,7 +389,9 @@ class Membership(Link):
         kind = model(self.package, "AddUserToGroupDetails")
         return kind, kind
 
-    def create(self, account: Account, spec: dict[str, Any], where: str) -> dict[str, Any]:
+    def create(
+        self, account: Account, spec: dict[str, Any], where: str, token: str | None = None
+    ) -> dict[str, Any]:
         """Add the user to the group."""
         return as_dict(account.ask(self.client, "add_user_to_group", self.details(spec, where)).data)
 
@@ -370,7 +433,9 @@ class Attachment(Link):
                 )
         return found
 
-    def create(self, account: Account, spec: dict[str, Any], where: str) -> dict[str, Any]:
+    def create(
+        self, account: Account, spec: dict[str, Any], where: str, token: str | None = None
+    ) -> dict[str, Any]:
         """Attach the volume."""
         return as_dict(account.ask(self.client, "attach_volume", self.details(spec, where)).data)
 
@@ -379,8 +444,10 @@ class Attachment(Link):
         account.ask(self.client, "detach_volume", current["id"])
 
     def differing(self, spec: dict[str, Any], current: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-        """Compare: its type is called otherwise in what is sent than in what is shown."""
-        return super().differing(spec, {**current, "type": current.get("attachment_type")})
+        """Compare: its type is called otherwise in what is sent than in what is shown; its name is free."""
+        found = super().differing(spec, {**current, "type": current.get("attachment_type")})
+        found.pop("display_name", None)
+        return found
 
 
 class Assignment(Link):
@@ -436,16 +503,25 @@ class SecretKey(Kind):
             )
         return [row for row in found if row["id"] == kept]
 
-    def create(self, account: Account, spec: dict[str, Any], where: str) -> dict[str, Any]:
+    def create(
+        self, account: Account, spec: dict[str, Any], where: str, token: str | None = None
+    ) -> dict[str, Any]:
         """Make the key, and keep its secret; a key whose secret cannot be kept is removed again."""
         details = self.details(spec, where)
         made = account.ask(self.client, "create_customer_secret_key", details, spec["user_id"]).data
+        if not made.key:
+            # The answer with the secret was lost on its way, and it is not told twice: another key, then.
+            account.ask(self.client, "delete_customer_secret_key", spec["user_id"], made.id)
+            made = account.ask(self.client, "create_customer_secret_key", details, spec["user_id"]).data
         try:
+            if not made.key:
+                raise OSError("Oracle did not tell it")  # noqa: TRY301 - as with any that is not to be had
             _keep(spec["secret_file"], {"id": made.id, "key": made.key})
         except OSError as error:
-            self.delete(account, spec, {"id": made.id})
+            account.ask(self.client, "delete_customer_secret_key", spec["user_id"], made.id)
             raise CloudError(
-                f"{where}: the secret cannot be kept in {spec['secret_file']}: {error}"
+                f"{where}: the secret cannot be kept in {spec['secret_file']}: {error}. The key was removed "
+                f"again. Make the directory writable, and run this again."
             ) from error
         return {**as_dict(made), "key": None}
 
@@ -501,7 +577,9 @@ class Records(Kind):
         shown = [{name: row[name] for name in ("domain", "rtype", "rdata", "ttl")} for row in rows]
         return {"id": identity, "items": shown}
 
-    def create(self, account: Account, spec: dict[str, Any], where: str) -> dict[str, Any]:
+    def create(
+        self, account: Account, spec: dict[str, Any], where: str, token: str | None = None
+    ) -> dict[str, Any]:
         """Set the records."""
         name = spec["items"][0]["domain"]
         zone = account.zone(name, spec.get("zone"))
@@ -564,7 +642,7 @@ KINDS: dict[str, Kind] = {
     ),
     "budget": _kind("budget", "budget", "budget", listed_with={"target_type": "ALL"}, summarised=True),
     "alert_rule": _kind("budget", "budget", "alert_rule", parents=("budget_id",), listed_by=()),
-    "vcn": _kind("network", "core", "vcn", silent=frozenset({"is_ipv6_enabled"}), costs="vcn"),
+    "vcn": Network("network", "core", "vcn", silent=frozenset({"is_ipv6_enabled"}), costs="vcn"),
     "internet_gateway": _kind("network", "core", "internet_gateway", listed_by=IN_VCN),
     "route_table": _kind("network", "core", "route_table", listed_by=IN_VCN),
     "security_list": _kind("network", "core", "security_list", listed_by=IN_VCN),
@@ -581,7 +659,9 @@ KINDS: dict[str, Kind] = {
     "public_ip": _kind(
         "network", "core", "public_ip", listed_with={"scope": "REGION", "lifetime": "RESERVED"}
     ),
-    "bucket": Bucket("objects", "object_storage", "bucket", named="name", unique=True, costs="bucket"),
+    "bucket": Bucket(
+        "objects", "object_storage", "bucket", named="name", unique=True, listed_by=(), costs="bucket"
+    ),
     "lifecycle_policy": Lifecycle(
         "objects",
         "object_storage",
@@ -630,6 +710,11 @@ def as_dict(data: Any) -> dict[str, Any]:
     import oci  # noqa: PLC0415 - only where it is installed
 
     return dict(oci.util.to_dict(data))
+
+
+def _as_sent(details: Any, names: Iterable[str]) -> dict[str, Any]:
+    found = as_dict(details)
+    return {name: found[name] for name in names if name in found and found[name] is not None}
 
 
 def is_dying(row: dict[str, Any]) -> bool:

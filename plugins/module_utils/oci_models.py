@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible.module_utils.oci_account import CloudError
 
-PLAIN = {"str": str, "bool": bool, "object": object, "datetime": (str, datetime.datetime)}
+PLAIN = {"str": str, "bool": bool, "object": object, "datetime": datetime.datetime}
 NUMBERS = {"int", "float"}
 # What stands for something this run will make, while it only plans.
 PENDING = "pending"
@@ -39,15 +39,7 @@ def build(package: str, kind: Any, given: dict[str, Any], where: str) -> Any:
     if hasattr(kind, "get_subtype") and isinstance(given, dict):
         camel = {kind().attribute_map.get(name, name): value for name, value in given.items()}
         kind = model(package, kind.get_subtype(camel))
-    empty = kind()
-    known = empty.swagger_types
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise CloudError(
-                f"{where}: {name} is no field of {kind.__name__}{hint} Valid are: {', '.join(sorted(known))}."
-            )
+    known = _known(kind, given, where)
     values = {}
     for name, value in given.items():
         if value is None:
@@ -56,10 +48,39 @@ def build(package: str, kind: Any, given: dict[str, Any], where: str) -> Any:
     lacking = [name for name in known if _is_required(kind, name) and name not in values]
     if lacking:
         raise CloudError(f"{where}: {', '.join(lacking)} must be given.")
+    for name, value in list(values.items()):
+        words = _enumeration(kind, name) if isinstance(value, str | list) else set()
+        if words and value == PENDING:
+            del values[name]
+        elif words and not words.issuperset(value if isinstance(value, list) else [value]):
+            # Some models take any word, and would send UNKNOWN_ENUM_VALUE in its place.
+            raise CloudError(f"{where}: {name} must be one of {', '.join(sorted(words))}, not {value}.")
     try:
         return kind(**values)
     except ValueError as error:
         raise CloudError(f"{where}: {error}") from error
+
+
+def _known(kind: Any, given: dict[str, Any], where: str) -> dict[str, str]:
+    """Return a model's fields, after all that are given are found among them."""
+    known: dict[str, str] = kind().swagger_types
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise CloudError(
+                f"{where}: {name} is no field of {kind.__name__}{hint}. Valid are: "
+                f"{', '.join(sorted(known))}."
+            )
+    return known
+
+
+def _enumeration(kind: Any, name: str) -> set[str]:
+    """Return the words a field may have: the model's constants that are named after it."""
+    head = f"{name.upper()}_"
+    longer = tuple(f"{other.upper()}_" for other in kind().swagger_types if other.startswith(f"{name}_"))
+    constants = (word for word in dir(kind) if word.startswith(head) and not word.startswith(longer))
+    return {value for word in constants if isinstance(value := getattr(kind, word), str)}
 
 
 def _is_required(kind: Any, name: str) -> bool:
@@ -75,19 +96,23 @@ def _value(package: str, wanted: str, value: Any, where: str) -> Any:
         if not isinstance(value, list):
             raise CloudError(f"{where} must be a list, not {_called(value)}.")
         return [_value(package, match[1], one, f"{where}[{i}]") for i, one in enumerate(value)]
-    if match := re.fullmatch(r"dict\(str, (.+)\)", wanted):
-        if not isinstance(value, dict):
-            raise CloudError(f"{where} must be a dictionary, not {_called(value)}.")
-        return {str(key): _value(package, match[1], one, f"{where}.{key}") for key, one in value.items()}
-    if wanted in NUMBERS:
-        return _number(wanted, value, where)
-    if wanted in PLAIN:
-        if not isinstance(value, PLAIN[wanted]):  # type: ignore[arg-type]
-            raise CloudError(f"{where} must be {_called(wanted)}, not {_called(value)}.")
-        return value
+    if wanted in NUMBERS or wanted in PLAIN:
+        return _plain(wanted, value, where)
     if not isinstance(value, dict):
         raise CloudError(f"{where} must be a dictionary, not {_called(value)}.")
+    if match := re.fullmatch(r"dict\(str, (.+)\)", wanted):
+        return {str(key): _value(package, match[1], one, f"{where}.{key}") for key, one in value.items()}
     return build(package, model(package, wanted), value, where)
+
+
+def _plain(wanted: str, value: Any, where: str) -> Any:
+    if wanted in NUMBERS:
+        return _number(wanted, value, where)
+    if wanted == "datetime":
+        return _moment(value, where)
+    if not isinstance(value, PLAIN[wanted]):
+        raise CloudError(f"{where} must be {_called(wanted)}, not {_called(value)}.")
+    return value
 
 
 def _number(wanted: str, value: Any, where: str) -> int | float:
@@ -100,9 +125,17 @@ def _number(wanted: str, value: Any, where: str) -> int | float:
         raise CloudError(f"{where} must be a number, not {_called(value)}.") from None
 
 
+def _moment(value: Any, where: str) -> datetime.datetime:
+    try:
+        found = value if isinstance(value, datetime.datetime) else datetime.datetime.fromisoformat(str(value))
+    except ValueError:
+        raise CloudError(f"{where} must be a date and time, not {_called(value)}.") from None
+    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+
+
 def _called(value: Any) -> str:
     if isinstance(value, str) and value in PLAIN:
-        return {"str": "text", "bool": "true or false", "datetime": "a date and time"}.get(value, value)
+        return {"str": "text", "bool": "true or false"}.get(value, value)
     return f"{value!r}"
 
 
@@ -118,19 +151,18 @@ def differences(wanted: dict[str, Any], current: dict[str, Any]) -> dict[str, tu
 def same(wanted: Any, current: Any) -> bool:
     """Say whether what is there is as wanted, in whatever order Oracle lists it and with what it adds."""
     if isinstance(wanted, dict):
-        return isinstance(current, dict) and all(
-            same(value, current.get(name)) for name, value in wanted.items() if value is not None
+        there = {} if current is None else current
+        return isinstance(there, dict) and all(
+            same(value, there.get(name)) for name, value in wanted.items() if value is not None
         )
     if isinstance(wanted, list):
-        if not isinstance(current, list) or len(wanted) != len(current):
-            return False
         # An element is the same only as a whole: a rule that lacks its ports is another rule.
-        return bool(normal(wanted) == normal(current))
+        return bool(normal(wanted) == normal([] if current is None else current))
     if isinstance(wanted, bool) or isinstance(current, bool):
         return bool(wanted) == bool(current)
     if isinstance(wanted, int | float) and isinstance(current, int | float):
         return float(wanted) == float(current)
-    return str(wanted) == str("" if current is None else current)
+    return str(normal(wanted)) == str("" if current is None else normal(current))
 
 
 def normal(value: Any) -> Any:

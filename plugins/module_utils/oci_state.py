@@ -6,15 +6,17 @@ cannot be changed and what would cost money; one mistake anywhere, and nothing a
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible.module_utils.oci_account import Account, CloudError, explain, is_missing
+from ansible.module_utils.oci_account import TRIES, Account, CloudError, Unsure, explain, is_missing
 from ansible.module_utils.oci_free import Guard
 from ansible.module_utils.oci_kinds import BROKEN, DYING, GONE, KINDS, TAG, Kind, is_dying
-from ansible.module_utils.oci_models import PENDING, fields, first_network, lines, normal
+from ansible.module_utils.oci_models import PENDING, fields, first_network, lines, normal, same
 
 UNSETTLED = frozenset(
     {
@@ -29,6 +31,8 @@ UNSETTLED = frozenset(
         "UNASSIGNING",
     }
 )
+# What Oracle answers when the name is taken.
+TAKEN = frozenset({"NotAuthorizedOrResourceAlreadyExists", "BucketAlreadyExists"})
 # Seconds in which something made a moment ago may be said not to exist.
 BLIND_SECONDS = 120
 
@@ -101,6 +105,8 @@ class State:
         spec = self._spec(wanted, kind)
         if wanted.present:
             kind.details(spec, wanted.where)
+        if lacking := kind.lacking(spec, named=wanted.identity is not None):
+            raise CloudError(f"{wanted.where}: {', '.join(lacking)} must be given.")
         current = self._find(wanted, kind, spec)
         self.known[wanted.key] = current
         if not wanted.present:
@@ -116,11 +122,10 @@ class State:
         if not differing:
             return Step(wanted, "none", current)
         self.guard.check(kind.costs, spec, wanted.where, current)
-        self._note(
-            wanted,
-            {name: before for name, (before, _) in differing.items()},
-            {name: after for name, (_, after) in differing.items()},
-        )
+        after = {name: value for name, (_, value) in differing.items()}
+        if "freeform_tags" in after:
+            after["freeform_tags"] = {**(current.get("freeform_tags") or {}), **after["freeform_tags"]}
+        self._note(wanted, {name: before for name, (before, _) in differing.items()}, after)
         return Step(wanted, "update", current, differing)
 
     def apply(self, steps: list[Step]) -> None:
@@ -144,18 +149,48 @@ class State:
 
     def _create(self, step: Step, kind: Kind) -> None:
         wanted = step.wanted
-        made = kind.create(self.account, self._spec(wanted, kind), wanted.where)
+        spec = self._ready_spec(wanted, kind)
+        made = self._made(wanted, kind, spec)
         self.changes.append(f"made {wanted.where}")
         # Known before it is ready: should the wait fail, the next run finds it by its tag.
         self.known[wanted.key] = made
         self.known[wanted.key] = self._settled(wanted, kind, made, fresh=True)
 
+    def _made(self, wanted: Wanted, kind: Kind, spec: dict[str, Any]) -> dict[str, Any]:
+        """Make it once, also when an answer is lost or a list does not show what was made a moment ago.
+
+        The token says what is made, so another run straight after this gets the same thing from Oracle; but
+        one that was deleted or renamed since is made anew.
+        """
+        said = json.dumps([self.owner, wanted.kind, wanted.name, spec], sort_keys=True, default=str)
+        token: str | None = hashlib.sha256(said.encode()).hexdigest()[:30]
+        blind_until = time.monotonic() + BLIND_SECONDS
+        for attempt in range(1, TRIES + 1):
+            try:
+                made = kind.create(self.account, spec, wanted.where, token)
+            except Exception as error:
+                if token and getattr(error, "code", None) == "InvalidatedRetryToken":
+                    token = None
+                    continue
+                # Made by a try or a run whose answer was lost, perhaps.
+                if attempt == TRIES or not _may_be_there(error) or time.monotonic() > blind_until:
+                    raise
+                self.account.pause(attempt)
+                if found := self._find(wanted, kind, spec):
+                    return found
+            else:
+                if not token or _is_still(made, spec, kind):
+                    return made
+                token = None
+        raise CloudError(f"{wanted.where}: it could not be made. Run it again in some minutes.")
+
     def _update(self, step: Step, kind: Kind) -> None:
         wanted = step.wanted
-        spec = self._spec(wanted, kind)
+        spec = self._ready_spec(wanted, kind)
         current = step.current or self._find(wanted, kind, spec)
         if current is None:
             raise CloudError(f"{wanted.where}: it is gone since this run began. Run it again.")
+        current = self._settled(wanted, kind, current)
         differing = self._differing(wanted, kind, spec, current)
         if differing:
             if "freeform_tags" in differing:
@@ -187,28 +222,40 @@ class State:
         if ours:
             return ours[0]
         others = found if kind.unique else [r for r in found if TAG not in (r.get("freeform_tags") or {})]
-        if others and not (wanted.adopt and len(others) == 1):
+        if not others or not wanted.present:
+            # Only what is ours is ever removed.
+            return None
+        if len(others) > 1:
+            listed = ", ".join(row["id"] for row in others)
+            raise CloudError(
+                f"{wanted.where}: there are several of that name, none of which this made: {listed}. Choose "
+                f"another name, or give the right one the freeform tag {TAG}={self.owner} in Oracle Cloud."
+            )
+        if not wanted.adopt:
             raise CloudError(
                 f"{wanted.where}: there is one of that name which this did not make ({others[0]['id']}: its "
-                f"tag {TAG} "
-                f"is not {self.owner}). Choose another name, or set adopt: true to take it over."
+                f"tag {TAG} is not {self.owner}). Choose another name, or set adopt: true to take it over."
             )
-        return others[0] if others else None
+        return others[0]
 
     def _differing(
         self, wanted: Wanted, kind: Kind, spec: dict[str, Any], current: dict[str, Any]
     ) -> dict[str, tuple[Any, Any]]:
         differing = kind.differing(spec, current)
-        fixed = [name for name in differing if name not in kind.changeable()]
+        changeable = kind.changeable()
+        # What is not known yet, in a plan, may well be what is there.
+        differing = {
+            name: both for name, both in differing.items() if name in changeable or both[1] != PENDING
+        }
+        fixed = [name for name in differing if name not in changeable]
         if fixed:
             name = fixed[0]
             before, after = differing[name]
             raise CloudError(
-                f"{wanted.where}: {name} is {before!r} and cannot be changed to {after!r}: Oracle fixes it "
-                f"when the thing is "
-                f"made, and nothing is ever remade by itself. Put the old value back; or remove the "
-                f"{wanted.kind} first "
-                f"(playbooks/destroy.yml removes all) and run this again."
+                f"{wanted.where}: {name} is {_shown(before)} and cannot be changed to {_shown(after)}: "
+                "Oracle fixes it when the thing is made, and nothing is ever remade by itself. Put the old "
+                f"value back; or remove the {wanted.kind} first (playbooks/destroy.yml removes all) and run "
+                "this again."
             )
         return differing
 
@@ -238,6 +285,17 @@ class State:
             raise CloudError(f"{wanted.where}: Oracle says it is {now['lifecycle_state']}. Run it again.")
         return dict(now)
 
+    def _ready_spec(self, wanted: Wanted, kind: Kind) -> dict[str, Any]:
+        """Return the spec as it is sent: everything it refers to must be there by now.
+
+        Raises CloudError.
+        """
+        spec = self._spec(wanted, kind)
+        for name, value in spec.items():
+            if _pends(value):
+                raise CloudError(f"{wanted.where}: {name} refers to something that is not there.")
+        return spec
+
     def _spec(self, wanted: Wanted, kind: Kind) -> dict[str, Any]:
         """Return the spec with what all have, and with references followed as far as they are known."""
         known = fields(kind.models[0])
@@ -257,12 +315,19 @@ class State:
             return value
         if "refs" in value:
             found = [self._follow(str(path), where) for path in value["refs"]]
-            return PENDING if PENDING in found else value["text"] % tuple(found)
+            try:
+                return PENDING if PENDING in found else value["text"] % tuple(found)
+            except (KeyError, TypeError, ValueError):
+                text = value.get("text")
+                raise CloudError(f"{where}: {text!r} needs one %s for each of {len(found)} refs.") from None
         if "ref" not in value:
             return {name: self._resolve(one, where) for name, one in value.items()}
         found = self._follow(str(value["ref"]), where)
         if "prefix" in value and found != PENDING:
-            return first_network(found, int(value["prefix"]))
+            try:
+                return first_network(found, int(value["prefix"]))
+            except ValueError as error:
+                raise CloudError(f"{where}: no /{value['prefix']} in {found}: {error}.") from None
         return found
 
     def _follow(self, reference: str, where: str) -> Any:
@@ -295,6 +360,26 @@ class State:
                 "after": texts[1],
             }
         )
+
+
+def _may_be_there(error: Exception) -> bool:
+    return isinstance(error, Unsure) or getattr(error, "code", None) in TAKEN
+
+
+def _is_still(made: dict[str, Any], spec: dict[str, Any], kind: Kind) -> bool:
+    """Say whether what was made with a token is there, and goes by the name it was made with."""
+    name = spec.get(kind.named)
+    return not is_dying(made) and (name is None or same(name, made.get(kind.named)))
+
+
+def _pends(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_pends, value.values()))
+    return any(map(_pends, value)) if isinstance(value, list) else bool(value == PENDING)
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(lines(normal(value))) if isinstance(value, list | dict) else str(value)
 
 
 def remove(

@@ -111,8 +111,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 resources:
-  description: What is there now, by key, with the fields the SDK shows. In check mode C(id) is V(pending)
-    for what would be made.
+  description: What is there now, by key, with the fields the SDK shows; nothing for what is absent. In check
+    mode C(id) is V(pending) for what would be made.
   returned: success
   type: dict
 changes:
@@ -134,7 +134,7 @@ from ansible.module_utils.oci_account import ACCOUNT_OPTIONS, HAS_OCI, MISSING, 
 from ansible.module_utils.oci_free import Guard
 from ansible.module_utils.oci_kinds import KINDS
 from ansible.module_utils.oci_models import PENDING
-from ansible.module_utils.oci_state import State, Wanted
+from ansible.module_utils.oci_state import State, Step, Wanted
 
 OPTIONS: dict[str, Any] = {
     "account": {"type": "dict", "required": True, "options": ACCOUNT_OPTIONS},
@@ -190,8 +190,15 @@ def main() -> None:
         changes=state.changes,
         diff=state.diff,
         calls=account.calls,
-        resources={key: row or {"id": PENDING} for key, row in state.known.items()},
+        resources=shown(steps, state.known),
     )
+
+
+def shown(steps: list[Step], known: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
+    """Return what there is by key; what would be made by a run that is no check is pending."""
+    return {
+        step.wanted.key: known[step.wanted.key] or {"id": PENDING} for step in steps if step.wanted.present
+    }
 
 
 def wanted(resources: list[dict[str, Any]]) -> list[Wanted]:
