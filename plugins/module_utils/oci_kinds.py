@@ -46,6 +46,8 @@ class Kind:
     tagged: bool = True
     # Fields of the spec that are not Oracle's at all.
     local: tuple[str, ...] = ()
+    # Of these, what may be left out.
+    optional: frozenset[str] = frozenset()
     # Fields that Oracle takes and never shows.
     silent: frozenset[str] = frozenset()
     # Lists in which the order counts.
@@ -72,7 +74,7 @@ class Kind:
     def lacking(self, spec: dict[str, Any], *, named: bool) -> list[str]:
         """Return the fields that say where it is, or are ours, and are not given."""
         needed = (*self.parents, *self.local, *(() if named else self.listed_by))
-        return [name for name in needed if spec.get(name) is None]
+        return [name for name in needed if spec.get(name) is None and name not in self.optional]
 
     def changeable(self) -> frozenset[str]:
         """Return the fields that can be changed afterwards."""
@@ -528,7 +530,8 @@ class SecretKey(Kind):
     def get(self, account: Account, spec: dict[str, Any], identity: str) -> dict[str, Any]:
         """Return the key, without its secret."""
         rows = account.rows(self.client, "list_customer_secret_keys", spec["user_id"])
-        return next(as_dict(row) for row in rows if row.id == identity)
+        gone = {"id": identity, "lifecycle_state": "DELETED"}
+        return next((as_dict(row) for row in rows if row.id == identity), gone)
 
     def delete(self, account: Account, spec: dict[str, Any], current: dict[str, Any]) -> None:
         """Remove the key; its file goes too."""
@@ -701,7 +704,15 @@ KINDS: dict[str, Kind] = {
         tagged=False,
         costs="backup_assignment",
     ),
-    "dns_records": Records("dns", "dns", "rr_set", local=("zone", "type"), listed_by=(), tagged=False),
+    "dns_records": Records(
+        "dns",
+        "dns",
+        "rr_set",
+        local=("zone", "type"),
+        optional=frozenset({"zone"}),
+        listed_by=(),
+        tagged=False,
+    ),
 }
 
 

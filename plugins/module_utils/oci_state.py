@@ -351,7 +351,13 @@ class State:
         return found
 
     def _note(self, wanted: Wanted, before: dict[str, Any], after: dict[str, Any]) -> None:
-        texts = ["".join(f"{line}\n" for line in lines(normal(side))) for side in (before, after)]
+        ordered = KINDS[wanted.kind].ordered
+
+        def readable(side: dict[str, Any]) -> dict[str, Any]:
+            told = {name: value for name, value in side.items() if value is not None}
+            return {name: value if name in ordered else normal(value) for name, value in told.items()}
+
+        texts = ["".join(f"{line}\n" for line in lines(readable(side))) for side in (before, after)]
         self.diff.append(
             {
                 "before_header": wanted.where,
