@@ -25,7 +25,6 @@ import machine  # noqa: E402
 from library import article, feed  # noqa: E402
 
 SCENARIO = os.environ["MOLECULE_SCENARIO_NAME"]
-WHOLE = ("site", "ssh", "ground")
 BIRDS = (
     "heron",
     "egret",
@@ -64,13 +63,12 @@ def play(scenario_directory):
     def run(*arguments: str, repository: Path = ROOT) -> Play:
         report = scenario_directory / "changes.json"
         report.unlink(missing_ok=True)
-        playbook = "site.yml" if SCENARIO.startswith(WHOLE) else "molecule/converge.yml"
         result = subprocess.run(
             [
                 "ansible-playbook",
                 *_as_converge(scenario_directory),
                 *arguments,
-                playbook,
+                _playbook(),
             ],
             cwd=repository,
             env={
@@ -94,13 +92,22 @@ def play(scenario_directory):
     return run
 
 
-def _as_converge(directory: Path) -> list[str]:
-    """Return the arguments of `converge`, as the scenario's molecule.yml has them."""
-    base = yaml.safe_load((ROOT / ".config/molecule/config.yml").read_text())
+def _said(key: str) -> dict:
+    """Return what molecule.yml, else the configuration all share, says of Ansible."""
+    base = yaml.safe_load((ROOT / ".config/molecule/config.yml").read_text())["ansible"][key]
     own = yaml.safe_load((ROOT / "molecule" / SCENARIO / "molecule.yml").read_text()) or {}
-    arguments = own.get("ansible", {}).get("executor", base["ansible"]["executor"])["args"][
-        "ansible_playbook"
-    ]
+    return base | own.get("ansible", {}).get(key, {})
+
+
+def _playbook() -> str:
+    """Return the playbook of `converge`, as seen from the repository."""
+    path = (ROOT / "molecule" / SCENARIO / _said("playbooks")["converge"]).resolve()
+    return str(path.relative_to(ROOT))
+
+
+def _as_converge(directory: Path) -> list[str]:
+    """Return the arguments of `converge`."""
+    arguments = _said("executor")["args"]["ansible_playbook"]
     places = {"MOLECULE_PROJECT_DIRECTORY": ROOT, "MOLECULE_EPHEMERAL_DIRECTORY": directory}
     return [Template(argument).substitute({n: str(p) for n, p in places.items()}) for argument in arguments]
 

@@ -167,12 +167,20 @@ def _clock(scene: Scene) -> Iterator[Finding]:
         yield Finding(f"the clock is at least {late} late: a release is from the future", "timedatectl")
 
 
+def _renewals(scene: Scene) -> Iterator[Finding]:
+    for file in sorted(
+        {str(one.parameters["renewal"]) for one in scene.definitions if one.parameters.get("renewal")}
+    ):
+        if trouble := read_object(Path(file)).get("trouble"):
+            yield Finding(f"there is no new certificate: {trouble}", "atlas-certificate")
+
+
 def _certificates(scene: Scene) -> Iterator[Finding]:
     files = {str(one.parameters["file"]) for one in scene.definitions if one.parameters.get("file")}
     for file in sorted(files):
         renew = "systemctl start atlas-certificate.service; systemctl reload nginx"
         try:
-            days = (from_file(file) - scene.now).total_seconds() / 86400
+            days = (from_file(file).end - scene.now).total_seconds() / 86400
         except Trouble as error:
             yield Finding(str(error), renew)
             continue
@@ -251,6 +259,7 @@ EXAMINATIONS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _disk,
     _clock,
     _certificates,
+    _renewals,
     _nginx,
     _database,
     _ports,

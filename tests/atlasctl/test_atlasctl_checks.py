@@ -251,15 +251,21 @@ class TestCertificate:
         ("later", "state", "words"),
         [
             (0, State.HEALTHY, "30 days left"),
-            (15, State.DEGRADED, "15 days left"),
+            (20, State.HEALTHY, "10 days left"),
+            (25, State.DEGRADED, "5 days left"),
             (28, State.CRITICAL, "2 days left"),
             (33, State.CRITICAL, "ended 3 days ago"),
         ],
     )
     def test_days_left(self, certificates: dict[int, Path], later: int, state: State, words: str) -> None:
+        """A life of 30 days is a third of the usual one, and so are the limits."""
         seen = certificate(today(later), file=str(certificates[30]))
         assert seen.state == state
         assert words in seen.message
+
+    def test_the_limits_are_meant_for_90_days(self, certificates: dict[int, Path]) -> None:
+        looks = [certificate(today(later), file=str(certificates[90])).state for later in (68, 70, 84)]
+        assert looks == [State.HEALTHY, State.DEGRADED, State.CRITICAL]
 
     def test_no_certificate(self, tmp_path: Path) -> None:
         (tmp_path / "x.pem").write_text("nothing")
@@ -275,8 +281,24 @@ class TestCertificate:
         fine = certificate(today(0), address=tls[90], file=str(certificates[90]))
         assert (fine.state, fine.value) == (State.HEALTHY, pytest.approx(90, abs=0.2))
         old = certificate(today(0), address=tls[30], file=str(certificates[90]))
-        assert old.state == State.DEGRADED
+        assert (old.state, old.value) == (State.DEGRADED, pytest.approx(30, abs=0.2))
         assert "systemctl reload nginx" in old.message
+
+    def test_another_name(self, tls: dict[int, str]) -> None:
+        seen = certificate(today(0), address=tls[90], host="other.example")
+        assert seen.state == State.DEGRADED
+        assert "it is not for other.example" in seen.message
+        assert "not for" in certificate(today(0), address=tls[90], host="192.0.2.7").message
+
+    def test_what_is_in_the_way_of_a_new_one(self, certificates: dict[int, Path], tmp_path: Path) -> None:
+        told = tmp_path / "renewal.json"
+        well = certificate(today(0), file=str(certificates[90]), renewal=str(told))
+        assert well.state == State.HEALTHY
+        told.write_text('{"trouble": "a.example has no address in the DNS"}')
+        seen = certificate(today(0), file=str(certificates[90]), renewal=str(told))
+        assert seen.state == State.DEGRADED
+        assert "days left" in seen.message
+        assert seen.message.endswith("; a.example has no address in the DNS")
 
     def test_nobody_serves(self) -> None:
         seen, _ = observe([parse("c", b'{"check": "certificate", "address": "127.0.0.1:9"}')], NOW, {})

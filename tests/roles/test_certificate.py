@@ -15,17 +15,19 @@ pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is 
 
 class Machine:
     def __init__(self, home):
-        self.directory = home / "certificate"
-        self.hooks = home / "hooks"
-        self.hooks.mkdir()
+        self.root = home
+        self.directory = home / "etc/atlas/certificate"
+        self.hooks = home / "etc/atlas/certificate.d"
+        self.hooks.mkdir(parents=True)
         self.told = home / "told"
         self.hook("nginx", f"echo told >> {self.told}")
-        self.configuration = home / "certificate.json"
+        self.configuration = home / "etc/atlas/certificate.json"
         self.configure()
 
     def configure(self, **changes):
         names = ["atlas.example.org", "192.0.2.7", "::1"]
         settings = {"directory": str(self.directory), "names": names, "days": 90, "renew_days": 30}
+        settings |= {"curve": "P-256", "acme": None}
         self.configuration.write_text(json.dumps(settings | changes))
 
     def hook(self, name, script, mode=0o755):
@@ -33,12 +35,7 @@ class Machine:
         (self.hooks / name).chmod(mode)
 
     def run(self, *arguments, code=0):
-        command = [
-            sys.executable,
-            str(SCRIPT),
-            f"--configuration={self.configuration}",
-            f"--hooks={self.hooks}",
-        ]
+        command = [sys.executable, "-I", str(SCRIPT), f"--root={self.root}"]
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout)["actions"] if code == 0 else done.stderr
@@ -85,6 +82,7 @@ def test_only_the_authoritys_certificate_is_for_everybody(machine):
         ({"names": ["atlas.example.org"]}, "issued: it was for DNS:atlas.example.org, IP:192.0.2.7, IP:::1"),
         ({"names": ["new.example.org"]}, "issued: it was for DNS:atlas.example.org, IP:192.0.2.7, IP:::1"),
         ({"renew_days": 90}, "issued: it ends within 90 days"),
+        ({"curve": "P-384"}, "issued: its key was P-256"),
     ],
 )
 def test_renewed_when_due(machine, change, reason):
@@ -122,6 +120,14 @@ def test_a_hook_that_fails_is_told_and_the_others_run(machine):
     machine.hook("ignored", "exit 1", mode=0o644)
     assert "broken: no such service" in machine.run(code=1)
     assert machine.told.read_text() == "told\n"
+
+
+def test_who_was_not_told_is_told_by_the_next_run(machine):
+    machine.hook("broken", "exit 3")
+    machine.run(code=1)
+    machine.hook("broken", "exit 0")
+    assert machine.run() == ["told broken", "told nginx"]
+    assert machine.run() == []
 
 
 def test_check_writes_nothing(machine):

@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
+from atlasctl.files import read_object
 from atlasctl.health.definitions import Definition
 from atlasctl.health.state import State
 from atlasctl.run import run
@@ -20,6 +22,8 @@ from atlasctl.words import shorten
 #: What a check's run may take beyond its own limit before it is given up: it should have ended by itself.
 GRACE = 1.0
 LOOP_RESTARTS = 3
+#: Days a certificate lives for which the limits are meant as they stand.
+FULL_LIFE_DAYS = 90
 
 
 class Observation(NamedTuple):
@@ -219,24 +223,27 @@ def memory(definition: Definition, now: datetime) -> Observation:  # noqa: ARG00
 
 
 def certificate(definition: Definition, now: datetime) -> Observation:
-    """Compare the days a certificate has left with the limits: on disk, as served, or both."""
+    """Judge a certificate by the days it has left: the one that is served, where an address says by whom."""
     from atlasctl.certificate import from_file, served
 
     given = definition.parameters
-    ends = []
-    if given["file"]:
-        ends.append(from_file(given["file"]))
-    if given["address"]:
-        ends.append(served(*_split(given["address"]), given["host"], definition.timeout))
-    days = (min(ends) - now).total_seconds() / 86400
-    message = (
-        f"ended {-days:.0f} days ago" if days < 0 else f"{days:.0f} days left, until {min(ends):%Y-%m-%d}"
-    )
-    state = State.CRITICAL if days < given["critical"] else State(days < given["warning"])
-    if len(ends) == 2 and ends[0] > ends[1]:
-        message += "; the file is newer than what is served: systemctl reload nginx"
-        state = max(state, State.DEGRADED)
-    return Observation(state, message, round(days, 1))
+    kept = from_file(given["file"]) if given["file"] else None
+    shown = served(*_split(given["address"]), given["host"], definition.timeout) if given["address"] else None
+    seen = shown or kept
+    if seen is None:
+        raise Trouble("neither file nor address is given")
+    days = (seen.end - now).total_seconds() / 86400
+    # Those that live shorter are renewed later.
+    part = min(1.0, (seen.end - seen.begin).total_seconds() / 86400 / FULL_LIFE_DAYS)
+    state = State.CRITICAL if days < given["critical"] * part else State(days < given["warning"] * part)
+    said = [f"ended {-days:.0f} days ago" if days < 0 else f"{days:.0f} days left, until {seen.end:%Y-%m-%d}"]
+    if not seen.fits:
+        said.append(f"it is not for {given['host']}")
+    if kept and shown and kept.fingerprint != shown.fingerprint:
+        said.append("the file holds another than is served: systemctl reload nginx")
+    if given["renewal"] and (trouble := read_object(Path(given["renewal"])).get("trouble")):
+        said.append(str(trouble))
+    return Observation(max(state, State(len(said) > 1)), "; ".join(said), round(days, 1))
 
 
 def command(definition: Definition, now: datetime) -> Observation:  # noqa: ARG001

@@ -48,10 +48,12 @@ check = memory   percent of all memory that is available (MemAvailable)
 
 check = certificate   days left; CRITICAL also when it cannot be read
     file         a certificate (PEM); `file`, `address` or both are required
-    address      "127.0.0.1:443": the certificate served there; with `file` too: DEGRADED when it is older
-    host         TLS server name for `address`; default: "localhost"
-    warning      DEGRADED below so many days; default: 21
-    critical     CRITICAL below so many days; default: 7
+    address      "127.0.0.1:443": the certificate served there, which is judged then; DEGRADED when `file` has
+                 another
+    host         TLS server name for `address`, DEGRADED when another name is certified; default: "localhost"
+    warning      DEGRADED below so many days, of a life of 90; of a shorter one, in proportion; default: 21
+    critical     CRITICAL below so many days, in the same way; default: 7
+    renewal      a JSON file: while it is there, DEGRADED; its `trouble` says what is in the way of a new one
 
 check = command  exit code 0 HEALTHY, 1 DEGRADED, 2 CRITICAL, else or no end DOWN; its first line says why
     argv         list of program and arguments (no shell); required
@@ -204,6 +206,7 @@ KINDS = {
         "host": Key(TEXT, "localhost"),
         "warning": Key(NUMBER, 21),
         "critical": Key(NUMBER, 7),
+        "renewal": Key(TEXT),
     },
     "command": {"argv": Key(TEXTS, required=True), "user": Key(TEXT)},
 }

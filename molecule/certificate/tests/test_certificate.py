@@ -32,7 +32,7 @@ def test_it_is_renewed_by_its_unit_and_the_users_are_told(host):
     host.check_output(f"rm {hook}")
 
 
-def test_the_daily_look_repairs_a_key_that_does_not_fit(host):
+def test_the_next_look_repairs_a_key_that_does_not_fit(host):
     before = issued(host)
     host.check_output(f"openssl genpkey -algorithm ED25519 -out {HOME}/current/privkey.pem 2>/dev/null")
     host.check_output("systemctl start atlas-certificate.service")
@@ -44,6 +44,6 @@ def test_the_daily_look_repairs_a_key_that_does_not_fit(host):
     host.check_output(pair)
 
 
-def test_it_looks_every_day(host):
+def test_it_looks_by_itself(host):
     assert host.service("atlas-certificate.timer").is_enabled
     assert host.service("atlas-certificate.timer").is_running

@@ -1,0 +1,1 @@
+"""A certificate that keeps itself good; see /usr/local/sbin/atlas-certificate."""
