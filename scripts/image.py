@@ -35,7 +35,16 @@ SYSTEM = (
     "systemd",
     "systemd-sysv",
 )
-DOWNLOADED = ("certbot", "nginx", "postgresql", "python3-psycopg2", "python3-venv")
+DOWNLOADED = (
+    "certbot",
+    "fail2ban",
+    "nftables",
+    "nginx",
+    "postgresql",
+    "python3-psycopg2",
+    "python3-systemd",
+    "python3-venv",
+)
 # What only the scenarios install: a certificate authority to practise with.
 PRACTISED_WITH = {"bookworm": ("pebble",), "trixie": ("pebble",)}
 NEVER_READ = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*")

@@ -7,22 +7,32 @@ documented in the module.
 from __future__ import annotations
 
 import base64
+import contextlib
 import fnmatch
 import os
 import re
 import shlex
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
 LEAVINGS = ("__pycache__", "*.pyc", ".DS_Store")
 RENDERING = {"trim_blocks": True, "lstrip_blocks": True}
+#: How long after the time of a trial the machine is given to take it back.
+GRACE_SECONDS = 20
+
+TAKEN_BACK = "Nobody could get in any more, so everything was put back as it was."
+LOST = (
+    "Nobody gets in any more, and {seconds} s later, by when the machine should have put everything back by "
+    "itself, still not. Look at its console: `systemctl status {unit}.timer {unit}.service`."
+)
 
 ATTRIBUTES: dict[str, Any] = {
     "owner": {"type": "str"},
@@ -53,6 +63,23 @@ OPTIONS: dict[str, Any] = {
     "exclusive": {"type": "list", "elements": "str", "default": []},
     "validate": {"type": "list", "elements": "raw", "default": []},
     "journal": {"type": "path", "default": "/var/lib/install_tree"},
+    "trial": {
+        "type": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "seconds": {"type": "int", "default": 45},
+            "apply": {"type": "list", "elements": "raw", "required": True},
+            "holds": {"type": "list", "elements": "raw", "default": []},
+            "restore": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {"save": {"type": "raw"}, "load": {"type": "raw", "required": True}},
+            },
+            "before": {"type": "list", "elements": "str", "default": []},
+            "hint": {"type": "str", "default": ""},
+        },
+    },
     **ATTRIBUTES,
 }
 
@@ -93,12 +120,55 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "absent": absent,
             "exclusive": exclusive,
             "validate": [_words(command) for command in options["validate"]],
+            "trial": _trial(options["trial"]),
             **{name: options[name] for name in ("owner", "group", "directory_mode", "journal")},
         }
         result.update(
             self._execute_module(module_name="install_tree", module_args=arguments, task_vars=task_vars)
         )
+        if result.get("trial") == "open":
+            journal = f"{options['journal']}/{options['trial']['name']}"
+            result.update(self._settle(options["trial"], journal, result["client"], task_vars))
         return result
+
+    def _settle(
+        self, trial: dict[str, Any], journal: str, client: str, task_vars: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """Keep what is on trial if a new connection gets in; else wait until it is taken back, and say so."""
+        with contextlib.suppress(KeyError, AnsibleError):  # it is tried here again and again, and told
+            self._connection.set_option("reconnection_retries", 0)
+        end, last = time.monotonic() + trial["seconds"] + GRACE_SECONDS, ""
+        while True:
+            state, said = self._keep(journal, task_vars)
+            if state == "kept":
+                return {"trial": "kept"}
+            if state == "gone":
+                words = TAKEN_BACK
+                break
+            if time.monotonic() > end:
+                words = LOST.format(seconds=GRACE_SECONDS, unit=f"trial-{trial['name']}")
+                break
+            time.sleep(1)
+            last = said
+        hint = trial["hint"].replace("{client}", client or "where you are")
+        return {"failed": True, "trial": state, "msg": "\n".join(filter(None, [words, hint, last]))}
+
+    def _keep(self, journal: str, task_vars: dict[str, Any] | None) -> tuple[str, str]:
+        """Ask the machine through a new connection to keep it; return what became of it and what was said."""
+        try:
+            if hasattr(self._connection, "reset"):
+                self._connection.reset()
+            answer = self._execute_module(
+                module_name="trial", module_args={"journal": journal}, task_vars=task_vars
+            )
+        except AnsibleConnectionFailure as error:
+            return "unreachable", str(error)
+        if answer.get("state") == "stale":
+            return "stale", (
+                "SSH makes no new connection but goes on with an old one: is there a ControlMaster in your own "
+                "SSH configuration?"
+            )
+        return str(answer.get("state", "failed")), str(answer.get("msg") or answer.get("module_stdout") or "")
 
     def _sources(self, places: list[Any], dest: str) -> dict[str, Source]:
         """Map each destination to the file on the controller and whether it is rendered."""
@@ -237,6 +307,21 @@ def _mode(mode: str) -> str:
             f"install_tree: a mode is four octal digits in quotes, such as '0644', not {mode!r}"
         )
     return mode
+
+
+def _trial(options: dict[str, Any] | None) -> dict[str, Any] | None:
+    if options is None:
+        return None
+    if not re.fullmatch(r"[a-z][a-z-]*", options["name"]):
+        raise AnsibleActionFail(f"install_tree: {options['name']!r} is no name for a trial: a-z and dashes")
+    return {
+        **{name: options[name] for name in ("name", "seconds", "before")},
+        **{name: [_words(command) for command in options[name]] for name in ("apply", "holds")},
+        "restore": [
+            {"load": _words(one["load"]), "save": _words(one["save"]) if one["save"] else []}
+            for one in options["restore"]
+        ],
+    }
 
 
 def _words(command: str | list[Any]) -> list[str]:

@@ -354,20 +354,18 @@ def install(
     was put back.
     """
     if check:
-        return Result(plan(tree, check=True), _journalled(journal))
-    with _locked(journal):
+        return Result(plan(tree, check=True), journalled(journal))
+    with locked(journal):
         result = Result(recovered=recover(journal))
         result.changes = plan(tree)
         if result.changes:
-            _open(journal, result.changes)
+            begin(journal, result.changes)
             try:
-                _apply(result.changes)
-                for command in validate:
-                    _validate(command)
+                apply(result.changes, validate)
             except BaseException:
                 recover(journal)
                 raise
-            _close(journal)
+            close(journal)
         return result
 
 
@@ -389,15 +387,18 @@ def recover(journal: str) -> list[str]:
                 f" {_file(journal)} holds what was there before. Delete it to give that up."
             ) from error
     if changes:
-        _close(journal)
+        close(journal)
     return [path for path, _ in changes]
 
 
-def _apply(changes: Sequence[Change]) -> None:
+def apply(changes: Sequence[Change], validate: Sequence[Sequence[str]]) -> None:
+    """Make the changes. Raises TreeError when a command of `validate` fails; taking back is the caller's."""
     for change in changes:
         put(change.path, change.after)
     for directory in sorted({os.path.dirname(change.path) for change in changes}):
         _sync(directory)
+    for command in validate:
+        _validate(command)
 
 
 def _validate(command: Sequence[str]) -> None:
@@ -426,7 +427,8 @@ def _file(journal: str) -> str:
 
 
 @contextlib.contextmanager
-def _locked(journal: str) -> Iterator[None]:
+def locked(journal: str) -> Iterator[None]:
+    """Have the journal for oneself. Raises TreeError when another keeps it for too long."""
     os.makedirs(journal, mode=0o700, exist_ok=True)
     os.chmod(journal, 0o700)
     with Path(journal, "lock").open("w") as lock:
@@ -444,7 +446,8 @@ def _locked(journal: str) -> Iterator[None]:
         yield
 
 
-def _open(journal: str, changes: Sequence[Change]) -> None:
+def begin(journal: str, changes: Sequence[Change]) -> None:
+    """Open a transaction: from here on `recover` takes the changes back."""
     entries = [
         {
             "path": change.path,
@@ -475,14 +478,16 @@ def _read(journal: str) -> list[tuple[str, State]]:
     return changes
 
 
-def _journalled(journal: str) -> list[str]:
+def journalled(journal: str) -> list[str]:
+    """Name the paths of the transaction that is open, as far as this user may know."""
     try:
         return [path for path, _ in _read(journal)]
     except PermissionError:
         return []
 
 
-def _close(journal: str) -> None:
+def close(journal: str) -> None:
+    """End the open transaction: what was changed stays."""
     os.unlink(_file(journal))
     _sync(journal)
 

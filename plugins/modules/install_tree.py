@@ -105,6 +105,56 @@ options:
     type: list
     elements: raw
     default: []
+  trial:
+    description:
+      - For what decides who gets in. Once the files are there and O(trial.apply) has run, a new connection is
+        made; only if it gets in, the transaction is closed. If not, the machine itself puts everything back
+        after O(trial.seconds), even if the controller is gone or the machine was restarted, and the task
+        fails. All of it happens only when a file differs, or O(trial.holds) says what does not hold.
+      - In check mode O(trial.holds) is asked, too.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the trial, of small letters and dashes; its timer is C(trial-NAME.timer).
+        type: str
+        required: true
+      seconds:
+        description: After this time everything is taken back.
+        type: int
+        default: 45
+      apply:
+        description: Commands that make the files hold.
+        type: list
+        elements: raw
+        required: true
+      holds:
+        description: Commands that fail when what is in force is not what the files say, and say what is not.
+        type: list
+        elements: raw
+        default: []
+      restore:
+        description: What is to be done to take it back once the files are as before, in reverse order.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          save:
+            description: Command that is run before anything changes; it prints how things are.
+            type: raw
+          load:
+            description: Command that gets that on its standard input; nothing where the other failed.
+            type: raw
+            required: true
+      before:
+        description: Units that start with these files, so at a boot not before they were put back.
+        type: list
+        elements: str
+        default: []
+      hint:
+        description: What to look at when nobody gets in. C({client}) is replaced by the address that the
+          controller comes from, as the machine sees it.
+        type: str
+        default: ""
   journal:
     description: Where the open transaction is kept on the machine.
     type: path
@@ -137,6 +187,14 @@ recovered_files:
   returned: always
   type: list
   elements: str
+drifted:
+  description: What did not hold, although no file differed.
+  returned: with O(trial)
+  type: str
+trial:
+  description: What became of the trial, V(kept) or V(none) when there was nothing to try.
+  returned: with O(trial)
+  type: str
 """
 
 import base64
@@ -144,13 +202,8 @@ import zlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.file_tree import (
-    Tree,
-    TreeError,
-    Wanted,
-    diffs,
-    install,
-)
+from ansible.module_utils.file_tree import Change, Tree, TreeError, Wanted, diffs, install
+from ansible.module_utils.trial import Restore, Trial, begin, came_in
 
 
 def main() -> None:
@@ -168,24 +221,57 @@ def main() -> None:
             "exclusive": {"type": "list", "elements": "str", "required": True},
             "validate": {"type": "list", "elements": "list", "required": True},
             "journal": {"type": "str", "required": True},
+            "trial": {"type": "dict"},
         },
         supports_check_mode=True,
     )
     try:
-        result = install(
-            tree_of(module.params),
-            journal=module.params["journal"],
-            validate=module.params["validate"],
-            check=module.check_mode,
-        )
+        (_try if module.params["trial"] else _install)(module, tree_of(module.params))
     except (TreeError, OSError) as error:
         module.fail_json(msg=str(error))
+
+
+def _install(module: AnsibleModule, tree: Tree) -> None:
+    result = install(
+        tree,
+        journal=module.params["journal"],
+        validate=module.params["validate"],
+        check=module.check_mode,
+    )
     module.exit_json(
         changed=bool(result.changes or result.recovered),
-        changed_files=[change.path for change in result.changes],
         recovered_files=result.recovered,
-        diff=diffs(result.changes) if module._diff else [],
+        **_shown(module, result.changes),
     )
+
+
+def _try(module: AnsibleModule, tree: Tree) -> None:
+    options = dict(module.params["trial"])
+    options["restore"] = [Restore(**restore) for restore in options["restore"]]
+    trial = Trial(**options)
+    _, client = came_in()
+    outcome = begin(
+        tree,
+        trial,
+        journal=f"{module.params['journal']}/{trial.name}",
+        validate=module.params["validate"],
+        check=module.check_mode,
+    )
+    module.exit_json(
+        changed=outcome.changed,
+        recovered_files=outcome.result.recovered,
+        drifted=outcome.drifted,
+        trial="open" if outcome.opened else "none",
+        client=client,
+        **_shown(module, outcome.result.changes),
+    )
+
+
+def _shown(module: AnsibleModule, changes: list[Change]) -> dict[str, Any]:
+    return {
+        "changed_files": [change.path for change in changes],
+        "diff": diffs(changes) if module._diff else [],
+    }
 
 
 def tree_of(params: dict[str, Any]) -> Tree:

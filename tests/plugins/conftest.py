@@ -15,7 +15,8 @@ os.environ["OCI_SDK_DEFAULT_RETRY_ENABLED"] = "false"  # read when the SDK is im
 os.environ["OCI_SDK_DEFAULT_CIRCUITBREAKER_ENABLED"] = "false"
 
 # Modules import what they share under the name Ansible gives it on the machine.
-for name in ("file_tree", "oci_account", "oci_models", "oci_kinds", "oci_free", "oci_state", "oci_sweep"):
+OURS = ("file_tree", "trial", "oci_account", "oci_models", "oci_kinds", "oci_free", "oci_state", "oci_sweep")
+for name in OURS:
     sys.modules[f"ansible.module_utils.{name}"] = importlib.import_module(name)
 
 sys.path.insert(0, str(Path(__file__).parent))

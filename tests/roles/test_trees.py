@@ -44,6 +44,7 @@ def play(home):
     given = sorted((ROOT / "group_vars/all").glob("*.yml"))
     given += [path for name in ROLES for path in sorted((roles / name).glob("[dv]*/main.yml"))]
     sources = {name: [str(roles / name / "tree")] for name in ROLES}
+    sources["firewall"].append(str(roles / "firewall/nftables"))
     cluster = "etc/postgresql/15/main"
     sources["postgresql"].append({"path": str(roles / "postgresql/cluster"), "to": cluster})
     found = {"postgresql_memory_mb": 1024, "__postgresql_clusters": {"files": [{"path": f"/{cluster}"}]}}

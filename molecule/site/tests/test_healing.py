@@ -13,11 +13,14 @@ DAMAGE = {
     "the htpasswd is emptied": ": > /etc/nginx/atlas.htpasswd",
     "the database password is changed": 'runuser -u postgres -- psql -qc "alter role atlas password null"',
     "the release leads nowhere": "ln -sfn releases/nowhere /opt/atlas/current",
+    "the firewall is switched off": "systemctl disable --now atlas-firewall.service",
     "a service is disabled": "systemctl disable --now atlas-worker.service",
 }
 # What has to be changed, and nothing else: the tasks, and the files they write.
 HEALED = {
     "base : Install the packages of all roles": [],
+    "firewall : Install the rules, and keep them if a new connection gets in": [],
+    "firewall : Keep the rules from the next boot on": [],
     "postgresql : Keep the role and its password": [],
     "nginx : Install nginx's files": [
         "/etc/nginx/atlas.htpasswd",
