@@ -165,8 +165,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return "unreachable", str(error)
         if answer.get("state") == "stale":
             return "stale", (
-                "SSH makes no new connection but goes on with an old one: is there a ControlMaster in your own "
-                "SSH configuration?"
+                "SSH makes no new connection but goes on with an old one: is there a ControlMaster in your "
+                "own SSH configuration?"
             )
         return str(answer.get("state", "failed")), str(answer.get("msg") or answer.get("module_stdout") or "")
 
