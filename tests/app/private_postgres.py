@@ -69,7 +69,11 @@ class Postgres:
             "unix_socket_directories": str(self.directory),
             "max_connections": "80",
         }
-        if not self.durable:
+        if self.durable:  # as the role sets it on a machine of 4 GB
+            options |= {"shared_buffers": "512MB", "effective_cache_size": "2GB", "work_mem": "16MB"}
+            options |= {"random_page_cost": "1.1", "max_wal_size": "1GB", "wal_compression": "lz4"}
+            options |= {"default_toast_compression": "lz4"}
+        else:
             options |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
             options |= {"shared_buffers": "32MB", "autovacuum": "off"}
         flags = " ".join(f"-c {name}='{value}'" for name, value in options.items())

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from atlas.database.dialect import is_sqlite
+from atlas.database.dialect import is_sqlite, to_json
 from atlas.settings import Settings
 
 __all__ = ["is_sqlite", "make_engine", "read"]
@@ -57,7 +57,11 @@ def _sqlite(url: sa.URL) -> Engine:
     # SQLite gives its -wal and -shm files the mode of the database.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     engine = sa.create_engine(
-        url, pool_size=8, max_overflow=32, connect_args={"timeout": SQLITE_BUSY_TIMEOUT / 1000}
+        url,
+        pool_size=8,
+        max_overflow=32,
+        json_serializer=to_json,
+        connect_args={"timeout": SQLITE_BUSY_TIMEOUT / 1000},
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -92,5 +96,6 @@ def _postgresql(url: sa.URL) -> Engine:
         max_overflow=8,
         pool_timeout=10,
         pool_pre_ping=True,
+        json_serializer=to_json,
         connect_args={"connect_timeout": 3, "application_name": "atlas", "options": options},
     )
