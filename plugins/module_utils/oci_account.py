@@ -86,6 +86,8 @@ MEANING = {
     "TooManyRequests": "Oracle asked to slow down until the patience ran out. Run it again in some minutes.",
     "InvalidatedRetryToken": "What was made with this request is deleted by now. Run it again.",
     "NotAuthorizedOrResourceAlreadyExists": "The name is taken, perhaps in a place this user may not see.",
+    "IdcsConversionError": "The tenancy's identity domain refuses it. Where it wants a mail address of the "
+    "user for backups: oci_identity_backup_email, an address no other user has.",
     "BucketAlreadyExists": "The name of the bucket is taken in this tenancy: choose another.",
 }
 

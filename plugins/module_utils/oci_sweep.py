@@ -180,7 +180,12 @@ class Sweep:
         )
 
     def _delete_boot_volume(self, volume: dict[str, Any]) -> None:
-        self.account.ask("block", "delete_boot_volume", volume["id"])
+        try:
+            self.account.ask("block", "delete_boot_volume", volume["id"])
+        except Exception as error:
+            # It was listed before its machine took it along.
+            if not is_missing(error):
+                raise
 
     def _detach(self, volume: dict[str, Any]) -> None:
         kind = KINDS["volume_attachment"]

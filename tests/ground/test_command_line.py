@@ -103,3 +103,14 @@ def test_text_is_read_as_what_it_stands_for(tmp_path, port):
         shown = play(tmp_path, "dns", dns_wait_seconds="0")
         assert "atlas.example.org. 300 IN A 127.0.0.1" in shown
         assert f"atlas.example.org. 300 IN AAAA {written['atlas_ipv6_address']}" in shown
+
+        play(tmp_path, "destroy", confirm="production", oci_keep="{{ [] }}")
+        assert [row.kind for row in cloud.store.rows.values() if is_ours(row)] == []
+
+
+def is_ours(row):
+    dead = {"TERMINATED", "TERMINATING", "DELETED", "DELETING"}
+    return (
+        row.body.get("freeformTags", {}).get("atlas") == "production"
+        and row.body.get("lifecycleState") not in dead
+    )
