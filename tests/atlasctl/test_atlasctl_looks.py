@@ -324,6 +324,9 @@ class TestDoctor:
         said = list(found(well))
         assert f"the certificate {short} ends in 3 days" in said
         assert any("none.pem: no readable certificate" in line for line in said)
+        (tmp_path / "renewal.json").write_text('{"trouble": "a.example has no address"}')
+        well.check("short", check="certificate", file=str(short), renewal=f"{tmp_path}/renewal.json")
+        assert found(well)["there is no new certificate: a.example has no address"] == "atlas-certificate"
         late = examine(well.paths, utc_now() + timedelta(days=10))
         assert f"the certificate {short} ended 7 days ago" in [finding.what for finding in late]
 

@@ -26,11 +26,16 @@ VARIANTS = {
         "atlas_public_port": 443,
         "atlas_auth_mode": "both",
         "atlas_secrets": {"smtp_password": GIVEN},
+        "ansible_host": "203.0.113.10",
+        "certificate_source": "letsencrypt",
+        "certificate_names": ["atlas.example.org", "read.example.org"],
     },
     "local": {
         "atlas_domain": "localhost",
         "atlas_public_port": "8443",  # as text, as from the command line
         "certificate_days": "60",
+        "certificate_source": "letsencrypt",
+        "certificate_staging": "true",
         "atlas_auth_mode": "session",
         "atlas_database_engine": "sqlite",
         "atlas_settings": {"user_agent": 'Me "and" my $HOME \\ reader', "worker_threads": 8},
@@ -181,6 +186,27 @@ def test_only_a_name_of_its_own_is_held_to_tls(rendered):
     headers = "nginx/etc/nginx/atlas-headers.conf"
     assert "Strict-Transport-Security" in (rendered["production"] / headers).read_text()
     assert "Strict-Transport-Security" not in (rendered["local"] / headers).read_text()
+
+
+def test_whom_to_ask_for_a_certificate(rendered):
+    real, staging = (
+        json.loads((rendered[name] / "certificate/etc/atlas/certificate.json").read_text())["acme"]
+        for name in ("production", "local")
+    )
+    assert real["server"] == "https://acme-v02.api.letsencrypt.org/directory"
+    assert staging["server"] == "https://acme-staging-v02.api.letsencrypt.org/directory"
+    assert (real["lineage"], staging["lineage"]) == ("atlas", "atlas-staging")
+    assert (real["public"], real["ca_file"], real["email"]) == (True, "", "")
+    assert real["names"] == ["atlas.example.org", "read.example.org"]
+    assert real["addresses"] == ["203.0.113.10"]
+
+
+def test_the_question_of_an_authority_is_answered_over_http(variant):
+    site = (variant / "nginx/etc/nginx/sites-enabled/atlas.conf").read_text()
+    (server,) = [one for one in site.split("server {") if "acme-challenge" in one]
+    assert "listen 80;" in server
+    assert "ssl" not in server
+    assert "root /var/lib/atlas-challenge;" in server
 
 
 def test_numbers_given_as_text_stay_numbers(rendered):

@@ -50,6 +50,7 @@ RIGHT = [
     {},
     # As they come from the command line: all text.
     {"atlas_public_port": "8444", "postgresql_memory_mb": "512", "certificate_days": "60"},
+    {"certificate_source": "letsencrypt", "certificate_staging": "true"},
 ]
 WRONG = [
     (
@@ -69,6 +70,25 @@ WRONG = [
         ["variable of its own", "certificate_renew_days", "atlas_owner_password must be 8 to 72"],
     ),
     ({"atlas_domain": "{{ nobody_said }}"}, ["atlas_domain cannot be worked out", "nobody_said"]),
+    (
+        {
+            "certificate_source": "letsencrypt",
+            "certificate_names": ["203.0.113.7", "machine"],
+            "certificate_email": "me",
+            "certificate_acme_directory": "",
+            "certificate_acme_ca": "ca.pem",
+        },
+        ["holds an address", "without a domain", "certificate_email is no mail", "not the path of one"],
+    ),
+    (
+        {
+            "certificate_source": "letsencrypt",
+            "certificate_staging": "true",
+            "certificate_acme_directory": "http://ca",
+            "certificate_public_addresses": ["atlas.example.org"],
+        },
+        ["certificate_staging is Let's Encrypt's", "must be a URL", "not an address"],
+    ),
 ]
 
 

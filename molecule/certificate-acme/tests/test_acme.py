@@ -308,7 +308,7 @@ def test_asked_too_often(host, certificate, served, world):
     assert certificate("--timer", "--renew", code=TRY_LATER)["trouble"] == said
     assert world.asked() == asked
     assert serial(served()) == before
-    named = json.loads(host.file("/etc/atlas/certificate/renewal.json").content_string)["until"]
+    named = json.loads(host.file("/etc/atlas/certificate/renewal.json").content_string)["closed"]
     left = datetime.fromisoformat(named) - datetime.now(UTC)
     assert timedelta(minutes=110) < left <= timedelta(minutes=120)
     host.check_output("rm /etc/atlas/certificate/renewal.json")

@@ -95,7 +95,7 @@ def ask(home: Path, acme: dict[str, Any], places: Places, now: datetime, *, pati
     if kept.waits(now, patient=patient):
         return kept.trouble
     if trouble := reach.in_the_way(acme):
-        memory.remember(home, kept._replace(trouble=trouble, until=now, strict=False))
+        memory.remember(home, kept._replace(trouble=trouble, until=now, closed=now))
         return trouble
     answer = _certbot(acme, places, now)
     if not answer.trouble and (reason := due(acme, places)):
@@ -106,9 +106,9 @@ def ask(home: Path, acme: dict[str, Any], places: Places, now: datetime, *, pati
         memory.forget(home)
         return ""
     failures = kept.failures + 1
-    until = max(now + memory.wait(failures), answer.until or now)
-    kept = kept._replace(trouble=answer.trouble, strict=answer.until is not None)
-    memory.remember(home, kept._replace(failures=failures, until=until))
+    closed = answer.until or now
+    kept = kept._replace(trouble=answer.trouble, failures=failures, closed=closed)
+    memory.remember(home, kept._replace(until=max(now + memory.wait(failures), closed)))
     return answer.trouble
 
 

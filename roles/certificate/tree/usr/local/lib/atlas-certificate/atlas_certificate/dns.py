@@ -100,7 +100,7 @@ def _read(answer: bytes, kind: int) -> list[str]:
             if its_kind == kind:
                 found.append(str(ipaddress.ip_address(answer[place : place + length])))
             place += length
-    except (IndexError, struct.error) as error:
+    except (IndexError, ValueError, struct.error) as error:
         raise ValueError("its answer is broken") from error
     return found
 

@@ -5,7 +5,7 @@ renewal.json, which is there only while something is in the way:
     trouble    a sentence for the owner (the health check shows it)
     failures   how often in a row the authority was asked in vain
     until      before this moment the timer does not ask again
-    strict     nobody does: the authority said so
+    closed     before this one nobody does: the authority said so
     request    for what was asked; for something else, the memory does not count
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FILE = "renewal.json"
+MOMENTS = ("until", "closed")
 FIRST_WAIT = timedelta(hours=1)
 LONGEST_WAIT = timedelta(hours=24)
 
@@ -25,30 +26,32 @@ class Memory(NamedTuple):
     trouble: str
     failures: int
     until: datetime
-    strict: bool
+    closed: datetime
     request: dict[str, Any]
 
     def waits(self, now: datetime, *, patient: bool) -> bool:
         """Say whether it is too early to ask again."""
-        return now < self.until and (patient or self.strict)
+        return now < self.closed or (patient and now < self.until)
 
 
 def recall(home: Path, request: dict[str, Any], now: datetime) -> Memory:
     """Return what is remembered of this request; an empty memory when there is nothing."""
     try:
         kept = json.loads((home / FILE).read_text())
-        memory = Memory(**{**kept, "until": datetime.fromisoformat(kept["until"])})
+        moments = {name: datetime.fromisoformat(kept[name]) for name in MOMENTS}
+        memory = Memory(**{**kept, **moments})
     except (OSError, ValueError, KeyError, TypeError):
         memory = None
     if memory is None or memory.request != request:
-        return Memory("", 0, now, strict=False, request=request)
+        return Memory("", 0, until=now, closed=now, request=request)
     return memory
 
 
 def remember(home: Path, memory: Memory) -> None:
     """Keep what is in the way, for everybody to read."""
     aside = home / f".{FILE}"
-    aside.write_text(json.dumps({**memory._asdict(), "until": memory.until.isoformat()}, indent=2) + "\n")
+    moments = {name: getattr(memory, name).isoformat() for name in MOMENTS}
+    aside.write_text(json.dumps({**memory._asdict(), **moments}, indent=2) + "\n")
     aside.chmod(0o644)
     aside.replace(home / FILE)
 

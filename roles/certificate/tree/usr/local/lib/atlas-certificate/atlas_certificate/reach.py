@@ -63,7 +63,8 @@ def _wrong(name: str, address: str, here: _Here) -> str:
     said = _fetch(address, name, here)
     if not said:
         return ""
-    if address not in here.ours and reachable and not _global(here.ours, address):
+    hidden = "." in address and not _global(here.ours, address)  # nobody hides behind one of IPv6
+    if address not in here.ours and reachable and hidden:
         return (
             f"{name} leads to {address}. From here it cannot be told whether that is this machine, which has "
             f"{', '.join(here.local) or 'no address'} itself: {said}. "
