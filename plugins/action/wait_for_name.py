@@ -59,7 +59,8 @@ class Answer:
         if self.problem:
             return f"{self.server} {self.problem}"
         if not self.addresses:
-            return f"{self.server} knows no address (others may remember that for {self.ttl} s)"
+            held = f" (others may remember that for {self.ttl} s)" if self.ttl else ""
+            return f"{self.server} knows no address{held}"
         return f"{self.server} says {_listed(self.addresses)} (for {self.ttl} s)"
 
 
@@ -101,6 +102,11 @@ class Goal:
     def explain(self, seen: Seen, seconds: float) -> str:
         """Say what is to be set, what there is now, and how long that may hold."""
         late = f" after {seconds:.0f} s" if seconds else ""
+        if all(answer.problem for answer in seen.answers):
+            return (
+                f"Nobody could say where {self.name} leads{late}: {seen}. Does this network let DNS out? "
+                "dns_resolvers names other resolvers; dns_wait_seconds=0 does not look."
+            )
         words = [f"{self.name} does not lead to {_listed(self.addresses)}{late}. Now: {seen}."]
         extra = seen.addresses - self.addresses
         if extra and self.addresses <= seen.addresses:

@@ -441,6 +441,17 @@ def test_where_the_zones_servers_cannot_be_asked_the_resolver_is(ground, nameser
     assert "this computer's resolver says 192.0.2.1" in run.words
 
 
+def test_where_nobody_can_be_asked(ground, nameserver):
+    nameserver.set(NAME, "A", ADDRESS)
+    run = ground.run(dns_port=9)
+    assert not run.succeeded
+    assert (
+        f"Nobody could say where {NAME} leads after 1 s: this computer's resolver does not answer"
+        in run.words
+    )
+    assert ground.run(dns_port=9, dns_wait_seconds=0).succeeded
+
+
 def test_a_domain_nobody_registered(ground, nameserver):
     nameserver.zones.append(dns.name.from_text("example"))
     run = ground.run(atlas_domain="atlas.nobody.example")
