@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from atlas.api.edge import LARGE_BODIES, MAX_BODY
 from atlas.settings import Settings
 from atlasctl.health.definitions import load
 
@@ -180,6 +181,43 @@ def test_the_two_ways_of_guarding_the_pages(rendered):
     assert "location / {\n        auth_basic off;" in session
     assert "return 308 https://$host$request_uri;" in both
     assert "return 308 https://$host:8443$request_uri;" in session
+
+
+def _locations(site):
+    """Split the site into its locations: the pattern or path of each, and what holds there."""
+    found = re.findall(
+        r"^    location (?P<match>[=~^]* ?)(?P<path>\S+) \{\n(.*?)^    \}", site, re.MULTILINE | re.DOTALL
+    )
+    return [(match.strip(), path, body) for match, path, body in found]
+
+
+def _location(site, path):
+    """Return what holds for a path, chosen as nginx does."""
+    locations = _locations(site)
+    exact = [body for match, name, body in locations if match == "=" and name == path]
+    patterns = [(name.replace("(?<", "(?P<"), body) for match, name, body in locations if match == "~"]
+    pattern = [body for name, body in patterns if re.search(name, path)]
+    prefix = [(len(name), body) for match, name, body in locations if match == "" and path.startswith(name)]
+    return (exact + pattern + [max(prefix)[1]])[0]
+
+
+def test_nginx_takes_bodies_as_large_as_the_app_does(rendered):
+    site = (rendered["production"] / "nginx/etc/nginx/sites-enabled/atlas.conf").read_text()
+    for (_, route), setting in LARGE_BODIES.items():
+        size = {"upload_max_bytes": "25m", "import_max_bytes": "0"}[setting]
+        assert f"client_max_body_size {size};" in _location(site, route.replace("ID", "12")), route
+    assert "client_max_body_size" not in _location(site, "/api/items")
+    assert "client_max_body_size 1m;" in (rendered["production"] / "nginx/etc/nginx/nginx.conf").read_text()
+    assert MAX_BODY <= 2**20
+    assert Settings.model_fields["upload_max_bytes"].default <= 25 * 2**20
+
+
+def test_without_a_name_in_the_handshake_only_who_is_reached_by_address_answers(rendered):
+    site = "nginx/etc/nginx/sites-enabled/atlas.conf"
+    named, local = ((rendered[name] / site).read_text() for name in ("production", "local"))
+    assert named.count("ssl_certificate ") == 1
+    assert local.count("ssl_certificate ") == 2
+    assert named.count("ssl_reject_handshake on;") == local.count("ssl_reject_handshake on;") == 1
 
 
 def test_only_a_name_of_its_own_is_held_to_tls(rendered):

@@ -1,0 +1,76 @@
+"""What the tests of the door share: names and passwords, raw requests, and strangers at other addresses."""
+
+import json
+import shlex
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+#: Addresses for examples (RFC 5737, RFC 3849), given to the machine: they are "elsewhere".
+STRANGERS = ("198.51.100.7", "198.51.100.8", "2001:db8:1::7", "2001:db8:1::8", "2001:db8:2::7")
+
+
+@pytest.fixture(scope="session")
+def password(scenario_directory):
+    return Path(scenario_directory, "secrets", "owner_password").read_text().strip()
+
+
+@pytest.fixture
+def login(password):
+    """What nginx asks for."""
+    return ("owner", password)
+
+
+@pytest.fixture(scope="module")
+def token(host):
+    return {
+        "Authorization": f"Bearer {host.check_output('atlas token create door --scope read --scope write')}"
+    }
+
+
+@pytest.fixture
+def authority(host):
+    return ssl.create_default_context(cadata=host.file("/etc/atlas/certificate/ca.pem").content_string)
+
+
+@pytest.fixture
+def raw(port, authority) -> Callable[[bytes], bytes]:
+    """Send bytes over TLS, and return what comes back until the other side hangs up or is silent for 3 s."""
+
+    def send(request: bytes) -> bytes:
+        with (
+            socket.create_connection(("127.0.0.1", port(443)), timeout=3) as plain,
+            authority.wrap_socket(plain, server_hostname="machine") as connection,
+        ):
+            connection.sendall(request)
+            said = b""
+            try:
+                while piece := connection.recv(65_536):
+                    said += piece
+            except (TimeoutError, ConnectionResetError):
+                pass
+            return said
+
+    return send
+
+
+@pytest.fixture(scope="module")
+def elsewhere(host) -> Iterator[Callable[..., list[dict]]]:
+    """Ask from one of STRANGERS: its address, a path, and what else `stranger.py` takes."""
+    for address in STRANGERS:
+        host.check_output(f"ip address replace {address}/{128 if ':' in address else 32} dev lo nodad")
+    here = json.loads(host.check_output("ip -json -4 address show dev eth0"))[0]["addr_info"][0]["local"]
+    program = (Path(__file__).parent.parent / "stranger.py").read_text()
+
+    def ask(address: str, path: str, **more: object) -> list[dict]:
+        wanted = {"from": address, "to": "::1" if ":" in address else here, "path": path, **more}
+        return json.loads(
+            host.check_output(f"python3 -c {shlex.quote(program)} {shlex.quote(json.dumps(wanted))}")
+        )
+
+    yield ask
+    for address in STRANGERS:
+        host.check_output(f"ip address delete {address}/{128 if ':' in address else 32} dev lo")
