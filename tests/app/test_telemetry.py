@@ -84,6 +84,28 @@ def test_other_libraries_log_the_same_way() -> None:
     assert second["logger"] == "sqlalchemy.pool"
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_the_short_way_writes_the_same_line(form, monkeypatch) -> None:
+    monkeypatch.setattr(logs, "_stamp", lambda *args: args[2] | {"ts": "now"})
+    stream = written(form)
+    fields = {"path": "/x/atl_" + "s3cret-" * 6, "status": 200, "ms": 1.5}
+    with logs.correlated("abc123"):
+        structlog.stdlib.get_logger("atlas.test").info("request", **fields)
+        logs.note("atlas.test", logging.INFO, "request", **fields)
+    logs.note("atlas.test", logging.DEBUG, "request", **fields)
+
+    long, short = stream.getvalue().splitlines()
+    assert short == long
+    assert "s3cret" not in short
+
+
+def test_the_short_way_is_the_long_one_where_logs_go_elsewhere() -> None:
+    logging.getLogger().handlers = []
+    with structlog.testing.capture_logs() as captured:
+        logs.note("atlas.test", logging.ERROR, "request", status=200)
+    assert captured == [{"event": "request", "log_level": "error", "status": 200}]
+
+
 def test_levels_are_kept() -> None:
     stream = written(level="warning")
     log = structlog.stdlib.get_logger("atlas.test")

@@ -1,5 +1,6 @@
 """The outermost layer: gives requests an id, answers their headers, failures a shape (pure ASGI)."""
 
+import logging
 import re
 import secrets
 import time
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from atlas.api.errors import Problem, client_answer, json_answer, problem_of, wants_page
 from atlas.telemetry import errors
-from atlas.telemetry.logs import correlated
+from atlas.telemetry.logs import correlated, note
 
 #: Largest body of a request, in bytes.
 MAX_BODY = 1_000_000
@@ -175,8 +176,9 @@ class _Exchange:
         path = self.scope["path"]
         route = getattr(self.scope.get("route"), "path", "")
         self.scope["app"].state.parts.metrics.request(self.method, route, self.status, seconds)
-        write = log.debug if path in _QUIET or path.startswith("/static/") else log.info
-        write("request", method=self.method, path=path, status=self.status, ms=round(seconds * 1000, 1))
+        level = logging.DEBUG if path in _QUIET or path.startswith("/static/") else logging.INFO
+        ms = round(seconds * 1000, 1)
+        note(__name__, level, "request", method=self.method, path=path, status=self.status, ms=ms)
 
 
 def error_answer(scope: Scope, problem: Problem) -> Response:

@@ -35,6 +35,8 @@ _CHATTY = (
 
 Event = MutableMapping[str, Any]
 
+_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts")
+
 
 @contextmanager
 def correlated(value: str) -> Iterator[None]:
@@ -60,7 +62,7 @@ def configure(
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        _stamp,
         _add_correlation_id,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.StackInfoRenderer(),
@@ -84,14 +86,47 @@ def configure(
             _renderer(form, stream),
         ],
     )
-    handler = logging.StreamHandler(stream)
+    handler = _Handler(stream)
     handler.setFormatter(formatter)
+    handler.render = _renderer(form, stream)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
+
+
+def note(logger: str, level: int, event: str, **fields: str | float) -> None:
+    """Log an event by a short way, for what is logged once a request: the long one took a quarter of it.
+
+    The line is the same. Secrets are looked for in values alone: the names are ours.
+    """
+    handler = next((one for one in logging.getLogger().handlers if isinstance(one, _Handler)), None)
+    if not logging.getLogger(logger).isEnabledFor(level):
+        return
+    if handler is None:
+        structlog.stdlib.get_logger(logger).log(level, event, **fields)
+        return
+    begun = {"level": logging.getLevelName(level).lower(), "event": event, "logger": logger}
+    line = _add_correlation_id(None, "", _stamp(None, "", begun))
+    line.update({name: mask(value) if isinstance(value, str) else value for name, value in fields.items()})
+    handler.write(str(handler.render(None, "", line)))
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes lines; what makes one of an event is set when it is made."""
+
+    render: structlog.typing.Processor
+
+    def write(self, line: str) -> None:
+        """Write a line between those of records."""
+        self.acquire()
+        try:
+            self.stream.write(line + self.terminator)
+            self.flush()
+        finally:
+            self.release()
 
 
 def redact(_logger: object, _method: str, event: Event) -> Event:
