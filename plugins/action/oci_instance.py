@@ -17,8 +17,8 @@ LONGEST = 5
 GROWTH = 1.5
 NO_ROOM = (
     "Oracle has no room now: {}. This is not your account's limit. Run it again later (early morning in the "
-    "region's time does best): everything else is in place, and it goes on from here. capacity_minutes makes "
-    "it wait longer."
+    "region's time does best): everything else is in place, and it goes on from here. capacity_minutes "
+    "(oci_compute_capacity_minutes in the inventory) makes it wait longer."
 )
 
 

@@ -45,10 +45,12 @@ class Guard:
         """Take the limits; `limits` replaces some of them, for an account Oracle gave others."""
         unknown = sorted(set(limits or {}) - LIMITS.keys())
         if unknown:
-            raise CloudError(f"free_limits: {', '.join(unknown)} unknown. Valid are: {', '.join(LIMITS)}.")
+            raise CloudError(
+                f"free_limits: {', '.join(unknown)}: no such limit. Valid are: {', '.join(LIMITS)}."
+            )
         self.account = account
         self.allow_paid = allow_paid
-        self.limits = {**LIMITS, **{name: float(value) for name, value in (limits or {}).items()}}
+        self.limits = {**LIMITS, **{name: _amount(name, value) for name, value in (limits or {}).items()}}
         self.planned = dict.fromkeys(LIMITS, 0.0)
         self._sums: dict[str, float] = {}
 
@@ -95,8 +97,7 @@ class Guard:
         if shape.billing_type == "PAID" or shape.shape not in {A1, MICRO}:
             raise CloudError(
                 f"{where}: the shape {shape.shape} costs money ({shape.billing_type}). Free are {A1} and "
-                f"{MICRO}. "
-                f"{ANYWAY}"
+                f"{MICRO}. {ANYWAY}"
             )
         if shape.shape == A1:
             self._add("a1_ocpus", ocpus, "OCPUs of A1", where)
@@ -105,10 +106,14 @@ class Guard:
             self._add("micro_instances", 1, f"machines of shape {MICRO}", where)
         self._add("volumes_gb", boot_gb, "GB of volumes, boot volumes among them", where)
 
-    def resize(self, ocpus: float, memory_gb: float, before: tuple[float, float], where: str) -> None:
-        """Check an A1 machine that is to be given more."""
+    def resize(
+        self, shape: str, ocpus: float, memory_gb: float, before: tuple[float, float], where: str
+    ) -> None:
+        """Check a machine that is to be given more."""
         if self.allow_paid:
             return
+        if shape != A1 and (ocpus > before[0] or memory_gb > before[1]):
+            raise CloudError(f"{where}: more of the shape {shape} costs money. {ANYWAY}")
         self._add("a1_ocpus", max(0.0, ocpus - before[0]), "OCPUs of A1", where)
         self._add("a1_memory_gb", max(0.0, memory_gb - before[1]), "GB of A1's memory", where)
 
@@ -129,20 +134,22 @@ class Guard:
             )
 
     def _bucket(self, spec: dict[str, Any], where: str, current: dict[str, Any] | None) -> None:
-        if current is None:
-            self._add("objects_gb", 0.0, "GB of objects", where)
+        there, limit = self.used("objects_gb"), self.limits["objects_gb"]
+        if current is None and there > limit:
+            raise CloudError(
+                f"{where}: {there:g} GB of objects are in use anywhere in this account, and {limit:g} are "
+                f"free. Remove what is not needed. {ANYWAY}"
+            )
 
     def _backup_policy(self, spec: dict[str, Any], where: str, current: dict[str, Any] | None) -> None:
-        kept = sum(
-            -(-int(one["retention_seconds"]) // PERIODS.get(one["period"], 3600))
-            for one in spec.get("schedules") or []
-        )
+        kept, before = _kept(spec), _kept(current or {})
         if kept > self.limits["volume_backups"]:
             raise CloudError(
                 f"{where}: it would keep {kept} backups at once; {self.limits['volume_backups']:.0f} volume "
-                f"backups "
-                f"are free in the whole account. Keep fewer. {ANYWAY}"
+                f"backups are free in the whole account. Keep fewer. {ANYWAY}"
             )
+        if kept > before:
+            self._add("volume_backups", kept - before, "volume backups", where)
 
     def _add(self, name: str, more: float, what: str, where: str) -> None:
         there, limit = self.used(name), self.limits[name]
@@ -151,8 +158,7 @@ class Guard:
             planned = f", {self.planned[name]:g} planned by this run" if self.planned[name] else ""
             raise CloudError(
                 f"{where}: {more:g} more would make {total:g} {what}, and {limit:g} are free ({there:g} are "
-                f"in use"
-                f"{planned}, anywhere in this account). Make it smaller, or remove what is not needed. "
+                f"in use{planned}, anywhere in this account). Make it smaller, or remove what is not needed. "
                 f"{ANYWAY}"
             )
         self.planned[name] += more
@@ -162,6 +168,22 @@ class Guard:
         if name not in self._sums:
             self._sums |= USED[name](self.account)
         return self._sums[name]
+
+
+def _amount(name: str, value: object) -> float:
+    try:
+        found = float(str(value))
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < float("inf"):
+        raise CloudError(f"free_limits: {name} is {value!r}, not a number from 0.")
+    return found
+
+
+def _kept(policy: dict[str, Any]) -> int:
+    """Return how many backups of a volume a policy has at once."""
+    schedules = policy.get("schedules") or []
+    return sum(-(-int(one["retention_seconds"]) // PERIODS.get(one["period"], 3600)) for one in schedules)
 
 
 def _machines(account: Account) -> dict[str, float]:

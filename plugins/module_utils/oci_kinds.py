@@ -170,6 +170,24 @@ class Network(Kind):
         return found
 
 
+class Volume(Kind):
+    """A block volume: it may grow, never shrink."""
+
+    def differing(self, spec: dict[str, Any], current: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Compare.
+
+        Raises CloudError for one that should be smaller, which Oracle would refuse later.
+        """
+        found = super().differing(spec, current)
+        there, wanted = found.get("size_in_gbs", (0, 0))
+        if float(wanted) < float(there or 0):
+            raise CloudError(
+                f"volume {current['display_name']}: a volume cannot be made smaller: it has {there} GB, "
+                f"wanted are {wanted}. Put the old size back."
+            )
+        return found
+
+
 class Bucket(Kind):
     """A bucket: known by its name in the tenancy's namespace, and updated with POST."""
 
@@ -688,7 +706,7 @@ KINDS: dict[str, Kind] = {
         plural="volume_backup_policies",
         costs="backup_policy",
     ),
-    "volume": _kind("block", "core", "volume", costs="volume", silent=frozenset({"backup_policy_id"})),
+    "volume": Volume("block", "core", "volume", costs="volume", silent=frozenset({"backup_policy_id"})),
     "volume_attachment": Attachment(
         "compute",
         "core",

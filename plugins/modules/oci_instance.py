@@ -242,8 +242,7 @@ class Machine:
         if others and not ours:
             raise CloudError(
                 f"{self.where}: there is one of that name which this did not make ({others[0]}). Choose "
-                f"another "
-                f"name, or give it the freeform tag {TAG}={self.options['owner']} in Oracle Cloud."
+                f"another name, or give it the freeform tag {TAG}={self.options['owner']} in Oracle Cloud."
             )
         return ours[0] if ours else None
 
@@ -280,12 +279,10 @@ class Machine:
                 if not self.options["resize"]:
                     raise CloudError(
                         f"{self.where}: it has {before[0]:g} OCPUs and {before[1]:g} GB, wanted are "
-                        f"{after[0]:g} and "
-                        f"{after[1]:g}. Oracle restarts a machine to change that: allow it with resize: "
-                        f"true, or put "
-                        "the old size back."
+                        f"{after[0]:g} and {after[1]:g}. Oracle restarts a machine to change that: allow it "
+                        "with resize: true (oci_compute_resize), or put the old size back."
                     )
-                self.guard.resize(*after, before, self.where)
+                self.guard.resize(found["shape"], *after, before, self.where)
                 wanted["shape_config"] = {"ocpus": after[0], "memory_in_gbs": after[1]}
         return wanted
 
@@ -297,26 +294,52 @@ class Machine:
         if differing:
             self.warnings.append(
                 f"{self.where}: {' and '.join(differing)} differ from what it was launched with. Oracle "
-                f"gives them to a "
-                "new machine only; this one keeps its own."
+                "gives them to a new machine only; this one keeps its own."
             )
 
     def _launch(self) -> dict[str, Any]:
         """Launch the machine in the first domain that has room, with the first shape for which one has."""
-        domains = self._domains()
+        domains, near = self._domains()
         full: list[str] = []
+        planned = dict(self.guard.planned)
         for size in self.options["shapes"]:
+            # What is tried after another takes its place.
+            self.guard.planned = dict(planned)
             image = self._image(size["shape"])
             offered = self._offered(size["shape"], domains)
             self._guard(size, next(iter(offered.values())))
             if self.check:
-                return self._would_launch(size, domains)
-            for domain in offered:
-                made = self._try(domain, size, image)
-                if made:
-                    return self._answer(self._wait_running(made["id"]))
-                full.append(f"{size['shape']} in {domain}")
+                return self._would_launch(size, list(offered))
+            made, there = self._walk(size, image, list(offered))
+            if made:
+                return self._answer(self._wait_running(made["id"]))
+            full += [f"{size['shape']} in {domain}{near}" for domain in there]
         return {**dict.fromkeys(ANSWER), "full": full}
+
+    def _walk(
+        self, size: dict[str, Any], image: str, domains: list[str]
+    ) -> tuple[dict[str, Any] | None, list[str]]:
+        """Launch in the first domain that has room; without one, return those that may have some later.
+
+        Raises what the last domain answered, when the account's limits forbid it in each.
+        """
+        full: list[str] = []
+        beyond: Exception | None = None
+        for domain in domains:
+            try:
+                made = self._try(domain, size, image)
+            except Exception as error:
+                # A limit may be one domain's: the small shape's is above 0 in one of them only.
+                if getattr(error, "code", None) != "LimitExceeded":
+                    raise
+                beyond = error
+            else:
+                if made:
+                    return made, []
+                full.append(domain)
+        if beyond and not full:
+            raise beyond
+        return None, full
 
     def _would_launch(self, size: dict[str, Any], domains: list[str]) -> dict[str, Any]:
         self._note({}, {"shape": size["shape"], "availability_domains": domains})
@@ -330,18 +353,20 @@ class Machine:
         try:
             made = as_dict(self.account.ask("compute", "launch_instance", details).data)
         except Exception as error:
-            # Domains without A1 say that there is no such shape.
-            if lacks_capacity(error) or (is_missing(error) and size["shape"] in str(error)):
+            # Domains without A1 say that there is no such shape; and who asks too often is asked to wait.
+            without = is_missing(error) and size["shape"] in str(error)
+            if lacks_capacity(error) or without or getattr(error, "status", None) == 429:
                 return None
             raise
         self._note({}, {"shape": size["shape"], "availability_domain": domain})
         self.changes.append(f"launched {self.where} ({size['shape']}) in {domain}")
         return made
 
-    def _domains(self) -> list[str]:
+    def _domains(self) -> tuple[list[str], str]:
+        """Return the domains that will do, and why they are not all."""
         domains = self.account.domains()
         if not self.options["near_volume"] or self.options["compartment_id"] == PENDING:
-            return domains
+            return domains, ""
         rows = self.account.rows("block", "list_volumes", compartment_id=self.options["compartment_id"])
         near = [
             row.availability_domain
@@ -350,7 +375,8 @@ class Machine:
             and (row.freeform_tags or {}).get(TAG) == self.options["owner"]
             and row.lifecycle_state in {"AVAILABLE", "PROVISIONING"}
         ]
-        return near or domains
+        where = f" (only there is the volume {self.options['near_volume']})"
+        return (near, where) if near else (domains, "")
 
     def _offered(self, shape: str, domains: list[str]) -> dict[str, Any]:
         """Return, by domain, the shape as Oracle describes it there."""
@@ -444,6 +470,8 @@ class Machine:
             self.options["wait_seconds"],
             self.where,
         )
+        if is_dying(settled):
+            raise CloudError(f"{self.where}: somebody is terminating it. Run it again for a new one.")
         return dict(settled)
 
     def _wait_running(self, identity: str) -> dict[str, Any]:
@@ -466,17 +494,9 @@ class Machine:
 
     def _answer(self, found: dict[str, Any]) -> dict[str, Any]:
         """Return the machine with its address, after its security groups are right."""
-        rows = self.account.rows(
-            "compute", "list_vnic_attachments", self.options["compartment_id"], instance_id=found["id"]
-        )
-        attached = next((row for row in rows if row.lifecycle_state == "ATTACHED"), None)
-        if attached is None:
-            raise CloudError(
-                f"{self.where}: it has no network card. Terminate it in Oracle Cloud, and run this again."
-            )
-        card = as_dict(self.account.ask("network", "get_vnic", attached.vnic_id).data)
+        card = self._card(found)
         groups = self.options["nsg_ids"]
-        if normal(card["nsg_ids"]) != normal(groups) and PENDING not in groups:
+        if normal(card["nsg_ids"] or []) != normal(groups) and PENDING not in groups:
             self._note({"nsg_ids": card["nsg_ids"]}, {"nsg_ids": groups})
             self.changes.append(f"changed {self.where}: nsg_ids")
             if not self.check:
@@ -489,6 +509,22 @@ class Machine:
         )
         addresses = (private.id, private.ip_address, next(iter(card["ipv6_addresses"] or []), None))
         return {**dict(zip(ANSWER, (found, *addresses), strict=True)), "full": []}
+
+    def _card(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Return the machine's first network card: one that was added later has other addresses."""
+
+        def attached() -> list[Any]:
+            rows = self.account.rows(
+                "compute", "list_vnic_attachments", self.options["compartment_id"], instance_id=found["id"]
+            )
+            return [row for row in rows if row.lifecycle_state in {"ATTACHED", "ATTACHING"} and row.vnic_id]
+
+        seconds = 0.0 if self.check else self.options["wait_seconds"]
+        for row in self.account.wait(attached, bool, seconds, f"{self.where}: its network card"):
+            card = as_dict(self.account.ask("network", "get_vnic", row.vnic_id).data)
+            if card["is_primary"]:
+                return card
+        raise CloudError(f"{self.where}: Oracle shows no network card of it. Run it again in some minutes.")
 
     def _note(self, before: dict[str, Any], after: dict[str, Any]) -> None:
         texts = ["".join(f"{line}\n" for line in lines(normal(side))) for side in (before, after)]
