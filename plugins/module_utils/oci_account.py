@@ -386,7 +386,7 @@ def _principal(options: dict[str, Any]) -> Any:
             retry_strategy=NoneRetryStrategy(),
             **more,
         )
-    except (ServiceError, RequestException, ConnectTimeout, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # whatever is wrong with certificates, tokens or answers
         raise CloudError(
             f"This instance may not act for itself: {error}. Its dynamic group and policies come with "
             "playbooks/provision.yml, and take some minutes to hold."

@@ -508,18 +508,17 @@ class SecretKey(Kind):
 
     def find(self, account: Account, spec: dict[str, Any], name: str) -> list[dict[str, Any]]:
         """Return the key of that name, if the file with its secret is here too."""
+        kept = _kept(spec["secret_file"])
         if spec["user_id"] == PENDING:
             return []
         rows = account.rows(self.client, "list_customer_secret_keys", spec["user_id"])
         found = [as_dict(row) for row in rows if row.display_name == name and _lives(row)]
-        kept = _kept(spec["secret_file"])
         if found and kept not in [row["id"] for row in found]:
             raise CloudError(
                 f"The key {name} is there ({found[0]['id']}), but {spec['secret_file']} does not hold its "
-                f"secret, "
-                "which Oracle shows only once. Put the file back; or delete the key in Oracle Cloud "
-                "(Identity, Users, "
-                "Customer secret keys) and run this again for a new one: backups fail in between."
+                "secret, which Oracle shows only once. Put the file back; or delete the key in Oracle Cloud "
+                "(Identity, Users, Customer secret keys) and run this again for a new one: backups fail in "
+                "between."
             )
         return [row for row in found if row["id"] == kept]
 
@@ -756,17 +755,23 @@ def _lives(row: Any) -> bool:
 
 
 def _kept(path: str) -> str | None:
+    """Return the identity of the key whose secret a file holds; None without a file that could be written."""
     try:
         with open(path) as file:
-            return str(json.load(file).get("id"))
+            return str(json.load(file)["id"])
     except FileNotFoundError:
+        place = os.path.dirname(os.path.abspath(path))
+        while not os.path.exists(place):
+            place = os.path.dirname(place)
+        if not os.access(place, os.W_OK):
+            raise CloudError(f"{path} cannot be made: {place} cannot be written to by this user.") from None
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise CloudError(f"{path} cannot be read as the secret it should hold: {error}") from error
 
 
 def _keep(path: str, secret: dict[str, Any]) -> None:
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
     aside = f"{path}.new"
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -13,7 +13,7 @@ from tests.oci_api.server import FakeOci
 OWNER = "production"
 READS = {"GET", "HEAD"}
 # Questions that are asked with POST.
-QUESTIONS = ("/20200107/usage", "/_control")
+QUESTIONS = ("/20200107/usage", "/_control", "/v1/x509")
 
 __all__ = ["OWNER", "CloudError", "Done", "Operator", "writes"]
 
