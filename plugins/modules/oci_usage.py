@@ -73,7 +73,7 @@ from ansible.module_utils.oci_account import (
     is_missing,
 )
 from ansible.module_utils.oci_free import USED, Guard
-from ansible.module_utils.oci_kinds import TAG
+from ansible.module_utils.oci_kinds import DYING, GONE, TAG
 from ansible.module_utils.oci_models import build, model
 
 OPTIONS: dict[str, Any] = {
@@ -100,8 +100,11 @@ class Leftovers:
     def find(self) -> list[dict[str, Any]]:
         """Return all of them, in the whole tenancy."""
         found: list[dict[str, Any]] = []
-        for compartment in self.account.compartments():
-            found += self._volumes(compartment)
+        compartments = self.account.compartments()
+        # A volume and what it hangs on may be in different compartments.
+        used = {identity for compartment in compartments for identity in self._used(compartment)}
+        for compartment in compartments:
+            found += self._volumes(compartment, used)
             found += self._backups(compartment)
             found += self._addresses(compartment)
             found += self._uploads(compartment)
@@ -132,22 +135,21 @@ class Leftovers:
             **more,
         }
 
-    def _volumes(self, compartment: str) -> Iterator[dict[str, Any]]:
-        used = {
-            row.volume_id
-            for row in self.account.rows("compute", "list_volume_attachments", compartment)
-            if row.lifecycle_state not in {"DETACHED", "DETACHING"}
-        }
-        for row in self.account.rows("block", "list_volumes", compartment_id=compartment):
-            if row.lifecycle_state == "AVAILABLE" and row.id not in used:
-                yield self._entry("volume", row, gb=row.size_in_gbs)
-        booted: set[str] = set()
+    def _used(self, compartment: str) -> Iterator[str]:
+        """Return the OCIDs of volumes that hang on a machine, or are about to."""
+        for row in self.account.rows("compute", "list_volume_attachments", compartment):
+            if row.lifecycle_state not in DYING | GONE:
+                yield row.volume_id
         for domain in self.account.domains():
-            rows = self.account.rows("compute", "list_boot_volume_attachments", domain, compartment)
-            booted |= {row.boot_volume_id for row in rows if row.lifecycle_state == "ATTACHED"}
-        for row in self.account.rows("block", "list_boot_volumes", compartment_id=compartment):
-            if row.lifecycle_state == "AVAILABLE" and row.id not in booted:
-                yield self._entry("boot_volume", row, gb=row.size_in_gbs)
+            for row in self.account.rows("compute", "list_boot_volume_attachments", domain, compartment):
+                if row.lifecycle_state not in DYING | GONE:
+                    yield row.boot_volume_id
+
+    def _volumes(self, compartment: str, used: set[str]) -> Iterator[dict[str, Any]]:
+        for kind in ("volume", "boot_volume"):
+            for row in self.account.rows("block", f"list_{kind}s", compartment_id=compartment):
+                if row.lifecycle_state == "AVAILABLE" and row.id not in used:
+                    yield self._entry(kind, row, gb=row.size_in_gbs)
 
     def _backups(self, compartment: str) -> Iterator[dict[str, Any]]:
         for kind in ("volume_backup", "boot_volume_backup"):
@@ -181,13 +183,13 @@ class Leftovers:
                     }
 
 
-def cost(account: Account) -> dict[str, Any]:
+def cost(account: Account, now: datetime.datetime) -> dict[str, Any]:
     """Return what this month costs so far; nothing when this user may not see it."""
-    now = datetime.datetime.now(datetime.UTC)
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     asked = {
         "tenant_id": account.tenancy,
-        "time_usage_started": now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).isoformat(),
-        "time_usage_ended": now.replace(hour=0, minute=0, second=0, microsecond=0).isoformat(),
+        "time_usage_started": today.replace(day=1),
+        "time_usage_ended": today,
         "granularity": "DAILY",
         "query_type": "COST",
         "group_by": ["service"],
@@ -196,7 +198,7 @@ def cost(account: Account) -> dict[str, Any]:
         return {}  # the first day of a month has no whole day yet
     details = build("usage_api", model("usage_api", "RequestSummarizedUsagesDetails"), asked, "cost")
     try:
-        items = account.ask("usage", "request_summarized_usages", details).data.items
+        items = list(account.rows("usage", "request_summarized_usages", details))
     except Exception as error:
         if is_missing(error) or getattr(error, "status", None) == 403:
             return {}
@@ -226,7 +228,7 @@ def main() -> None:
                     leftovers.remove(one)
                 removed.append(f"{one['kind']} {one['name']}")
             limits = {name: {"used": guard.used(name), "free": guard.limits[name]} for name in USED}
-            spent = cost(account)
+            spent = cost(account, leftovers.now)
         except CloudError:
             raise
         except Exception as error:
@@ -257,8 +259,7 @@ def chosen(found: list[dict[str, Any]], remove: list[str]) -> list[dict[str, Any
         if not known[identity]["ours"]:
             raise CloudError(
                 f"{identity} ({known[identity]['name']}) does not carry our tag, so it is not ours to "
-                f"remove. "
-                "Nothing was removed."
+                "remove. Nothing was removed."
             )
     return [known[identity] for identity in remove]
 
