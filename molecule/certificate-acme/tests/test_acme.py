@@ -173,7 +173,9 @@ def test_renewed_when_asked_for(certificate, served, eventually):
 def test_renewed_when_a_third_of_its_life_is_left(host, certificate, settings, served, eventually):
     """By an authority whose certificates are good for a minute."""
     settings(server="https://192.0.2.2:14010/dir", lineage="atlas-minute")
+    real = serial(served())
     certificate()
+    eventually(lambda: serial(served()) != real)
     before = serial(served())
     host.check_output(TIMER)
     assert serial(served()) == before, "too early"
@@ -193,7 +195,7 @@ def test_renewed_with_certbot_by_hand(host, served, eventually):
     before = serial(served())
     host.check_output(
         "REQUESTS_CA_BUNDLE=/etc/atlas/certificate-acme-ca.pem"
-        " certbot renew --quiet --cert-name atlas-192.0.2.2 --force-renewal"
+        " certbot renew --quiet --no-random-sleep-on-renew --cert-name atlas-192.0.2.2 --force-renewal"
     )
     eventually(lambda: serial(served()) != before)
 
@@ -335,12 +337,13 @@ def test_the_key_in_use_is_damaged(host, certificate, served, world, eventually)
 # --- the playbook -------------------------------------------------------------------------------------------
 
 
-def test_a_play_ends_well_and_warns_when_a_name_is_not_set_yet(play, served, eventually):
+def test_a_play_ends_well_and_warns_when_a_name_is_not_set_yet(host, play, served, eventually):
     moving = play("--extra-vars", json.dumps({"certificate_names": [*NAMES, "moved.example.test"]}))
     assert moving.succeeded, moving.output
     said = " ".join(moving.output.split())
     assert "[WARNING]: The certificate of atlas.example.test is good until" in said
     assert f"Set this record where the domain is managed: moved.example.test. A {HERE}" in said
+    assert "moved.example.test has no address in the DNS" in health(host)["message"]
     eventually(lambda: issuer(served()) == "Pebble")
 
 
