@@ -4,7 +4,6 @@ The full-text queries of the two engines stand in `atlas.search`.
 """
 
 import datetime as dt
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -89,25 +88,14 @@ class Text(TypeDecorator[str]):
 
 
 class Json(TypeDecorator[object]):
-    """Objects a row carries: JSONB in PostgreSQL, text in SQLite. None is NULL; strings are made storable.
-
-    Engines write it by `to_json`.
-    """
+    """Objects a row carries: JSONB in PostgreSQL, text in SQLite. None is NULL; strings are made storable."""
 
     impl = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
     cache_ok = True
 
-
-def to_json(value: object) -> str:
-    """Write as JSON, with what cannot be kept replaced.
-
-    Looking at what was written is much quicker than at each string before: NUL and surrogates, half a pair or
-    a whole one, are not written as themselves.
-    """
-    written = json.dumps(value)
-    if "\\u0000" in written or "\\ud" in written:
-        return json.dumps(_storable_object(value))
-    return written
+    def process_bind_param(self, value: object, dialect: Dialect) -> object:  # noqa: ARG002
+        """Replace what cannot be kept."""
+        return _storable_object(value)
 
 
 def _storable_object(value: object) -> object:

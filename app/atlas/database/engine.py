@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from atlas.database.dialect import is_sqlite, to_json
+from atlas.database.dialect import is_sqlite
 from atlas.settings import Settings
 
 __all__ = ["is_sqlite", "make_engine", "read"]
@@ -60,7 +60,6 @@ def _sqlite(url: sa.URL) -> Engine:
         url,
         pool_size=8,
         max_overflow=32,
-        json_serializer=to_json,
         connect_args={"timeout": SQLITE_BUSY_TIMEOUT / 1000},
     )
     event.listen(engine, "connect", _prepare_sqlite)
@@ -96,6 +95,5 @@ def _postgresql(url: sa.URL) -> Engine:
         max_overflow=8,
         pool_timeout=10,
         pool_pre_ping=True,
-        json_serializer=to_json,
         connect_args={"connect_timeout": 3, "application_name": "atlas", "options": options},
     )
