@@ -13,11 +13,14 @@ import random
 import re
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+# The SDK does without what reads keys from hardware, which takes as long to load as a fifth of the rest.
+sys.modules.setdefault("pkcs11", None)  # type: ignore[arg-type]
 try:
     import oci
     from oci.auth.signers import InstancePrincipalsSecurityTokenSigner
@@ -122,7 +125,8 @@ class Account:
             self.tenancy, self.region = self.signer.tenancy_id, options.get("region") or self.signer.region
             self.config = {"region": self.region}
         else:
-            self.config, self.signer = _key(options), None
+            # One for all clients: to load a key is to check it, which takes longer than a request.
+            self.config, self.signer = _key(options)
             self.tenancy, self.region = self.config["tenancy"], self.config["region"]
 
     def client(self, service: str) -> Any:
@@ -306,8 +310,8 @@ def _is_busy(error: ServiceError) -> bool:
     return error.status in BUSY and not lacks_capacity(error)
 
 
-def _key(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the SDK's configuration of a user with an API key, after the key was tried."""
+def _key(options: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Return the SDK's configuration of a user with an API key, and what signs with it."""
     config = _given(options)
     if not config.get("region"):
         raise CloudError("The account has no region, such as eu-frankfurt-1.")
@@ -319,7 +323,7 @@ def _key(options: dict[str, Any]) -> dict[str, Any]:
         raise CloudError("The account has no key: give key_file or key_content.")
     try:
         oci.config.validate_config(config)
-        oci.signer.Signer(
+        signer = oci.signer.Signer(
             config["tenancy"],
             config["user"],
             config["fingerprint"],
@@ -336,7 +340,7 @@ def _key(options: dict[str, Any]) -> dict[str, Any]:
     except (oci.exceptions.ClientError, ValueError, TypeError) as error:
         hint = " Give the right pass_phrase." if "pass" in str(error).lower() else ""
         raise CloudError(f"The API key cannot be used: {error}{hint}") from error
-    return config
+    return config, signer
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

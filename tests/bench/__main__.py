@@ -22,6 +22,7 @@ BENCHES = {
     "miniflux": "feeds of many entries, beside miniflux",
     "start": "from the start to ready",
     "memory": "memory after the saved pages went through",
+    "ground": "provisioning Oracle Cloud, against the fake",
 }
 
 
