@@ -18,10 +18,10 @@ ip -netns outside link set eth0 up
 ip route add 192.0.2.2/32 dev wan src 203.0.113.8
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=world -keyout ca.key -out root.pem \
-    -addext basicConstraints=critical,CA:TRUE 2>/dev/null
+    -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign 2>/dev/null
 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=authority -keyout key.pem -out request.pem 2>/dev/null
 openssl x509 -req -in request.pem -CA root.pem -CAkey ca.key -days 30 -out cert.pem \
-    -extfile <(echo 'subjectAltName=IP:192.0.2.2') 2>/dev/null
+    -extfile <(printf 'subjectAltName=IP:192.0.2.2\nauthorityKeyIdentifier=keyid\n') 2>/dev/null
 
 pebble() { # name, port, seconds a certificate is good for
     cat > "$1.json" <<END

@@ -38,7 +38,9 @@ class Machine:
         command = [sys.executable, "-I", str(SCRIPT), f"--root={self.root}"]
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stderr
-        return json.loads(done.stdout)["actions"] if code == 0 else done.stderr
+        said = json.loads(done.stdout)
+        assert done.stderr == (f"atlas-certificate: {said['warning']}\n" if said["warning"] else "")
+        return said["actions"] if code == 0 else said["warning"]
 
     def openssl(self, *arguments):
         command = ["openssl", *arguments, str(self.directory / "current/fullchain.pem")]
@@ -118,16 +120,27 @@ def test_old_certificates_do_not_pile_up(machine):
 def test_a_hook_that_fails_is_told_and_the_others_run(machine):
     machine.hook("broken", "echo no such service; exit 3")
     machine.hook("ignored", "exit 1", mode=0o644)
-    assert "broken: no such service" in machine.run(code=1)
+    said = machine.run(code=75)
+    assert said.startswith("There is a new certificate, but ")
+    assert "broken: no such service. It is tried again" in said
     assert machine.told.read_text() == "told\n"
 
 
 def test_who_was_not_told_is_told_by_the_next_run(machine):
     machine.hook("broken", "exit 3")
-    machine.run(code=1)
+    machine.run(code=75)
+    assert machine.run("--check") == ["tell those who use it"]
     machine.hook("broken", "exit 0")
     assert machine.run() == ["told broken", "told nginx"]
     assert machine.run() == []
+
+
+def test_without_settings_it_says_so(machine):
+    machine.configuration.unlink()
+    command = [sys.executable, "-I", str(SCRIPT), f"--root={machine.root}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert str(machine.configuration) in done.stderr
 
 
 def test_check_writes_nothing(machine):

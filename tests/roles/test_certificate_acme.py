@@ -93,7 +93,12 @@ class Machine:
     def run(self, **asked):
         options = {"local": False, "timer": False, "renew": False, "root": self.root} | asked
         with store.locked(self.home):
-            return main.keep(self.home, self.settings, argparse.Namespace(**options), self.now)
+            done = main.keep(self.home, self.settings, argparse.Namespace(**options), self.now)
+        assert done.untold == []
+        return done.actions, done.trouble
+
+    def said(self, trouble):
+        return main.in_full(self.home, self.settings, main.Outcome([], trouble), self.now)
 
     def check(self, **asked):
         options = {"local": False, "root": self.root} | asked
@@ -161,7 +166,7 @@ class TestFirst:
         assert machine.calls() == []
         assert machine.remembered()["trouble"] == machine.way
         assert machine.check() == [], "nothing that a run would change"
-        said = main.in_full(machine.home, machine.settings, trouble)
+        said = machine.said(trouble)
         assert said.startswith("Browsers warn at atlas.example.org: ")
         assert f"{machine.way}. It is tried again" in said
 
@@ -421,8 +426,10 @@ class TestRefusals:
         before = machine.certificate.read_text()
         trouble = machine.fails(CHALLENGE.format(kind="dns"))
         assert machine.certificate.read_text() == before
-        said = main.in_full(machine.home, machine.settings, trouble)
+        said = machine.said(trouble)
         assert said.startswith("The certificate of atlas.example.org is good until 20")
+        machine.now += timedelta(days=100)
+        assert machine.said(trouble).startswith("The certificate of atlas.example.org ended on 20")
 
 
 def test_a_memory_that_is_torn_is_none(tmp_path):

@@ -14,10 +14,11 @@ def untold(home: Path) -> bool:
     return (home / store.UNTOLD).exists()
 
 
-def tell(home: Path, hooks: Path) -> list[str]:
-    """Run every program in the hooks' directory; when one fails, say so after all were run.
+def tell(home: Path, hooks: Path) -> tuple[list[str], list[str]]:
+    """Run every program in the hooks' directory; return what was told, and what failed.
 
-    Raises ValueError then; the next run tells all of them again.
+    When something failed, the next run tells all of them again: what is wrong with a server, its own role may
+    put right after this.
     """
     told, failed = [], []
     for hook in sorted(hooks.glob("*")):
@@ -34,7 +35,6 @@ def tell(home: Path, hooks: Path) -> list[str]:
         told.append(f"told {hook.name}")
         if done.returncode != 0:
             failed.append(f"{hook}: {done.stdout.strip() or f'exit code {done.returncode}'}")
-    if failed:
-        raise ValueError("there is a new certificate, but " + "; ".join(failed))
-    (home / store.UNTOLD).unlink(missing_ok=True)
-    return told
+    if not failed:
+        (home / store.UNTOLD).unlink(missing_ok=True)
+    return told, failed

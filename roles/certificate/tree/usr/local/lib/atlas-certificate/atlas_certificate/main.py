@@ -29,11 +29,19 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from atlas_certificate import acme, hooks, internal, memory, pem, store
 
 TRY_LATER = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class Outcome(NamedTuple):
+    """What was done, what is in the way of the rest, and who could not be told."""
+
+    actions: list[str]
+    trouble: str = ""
+    untold: list[str] = []  # noqa: RUF012  (never written to)
 
 
 def main() -> int:
@@ -44,18 +52,18 @@ def main() -> int:
         settings = json.loads((asked.root / "etc/atlas/certificate.json").read_text())
         home = Path(settings["directory"])
         if asked.check:
-            actions, trouble = due(home, settings, asked), ""
+            done = Outcome(due(home, settings, asked))
         else:
             with store.locked(home):
-                actions, trouble = keep(home, settings, asked, datetime.now(UTC))
+                done = keep(home, settings, asked, datetime.now(UTC))
+        warning = in_full(home, settings, done, datetime.now(UTC))
     except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
         print(f"atlas-certificate: {words(error)}", file=sys.stderr)
         return 1
-    warning = in_full(home, settings, trouble) if trouble else ""
-    print(json.dumps({"changed": bool(actions), "actions": actions, "trouble": trouble, "warning": warning}))
-    if trouble:
+    print(json.dumps({"changed": bool(done.actions), **done._asdict(), "warning": warning}))
+    if warning:
         print(f"atlas-certificate: {warning}", file=sys.stderr)
-    return TRY_LATER if trouble else 0
+    return TRY_LATER if warning else 0
 
 
 def parse() -> argparse.Namespace:
@@ -89,10 +97,8 @@ def due(home: Path, settings: dict[str, Any], asked: argparse.Namespace) -> list
     return actions + ([f"issued: {reason}"] if reason else []) + untold
 
 
-def keep(
-    home: Path, settings: dict[str, Any], asked: argparse.Namespace, now: datetime
-) -> tuple[list[str], str]:
-    """Do what is due; return what was done, and what is in the way of the rest."""
+def keep(home: Path, settings: dict[str, Any], asked: argparse.Namespace, now: datetime) -> Outcome:
+    """Do what is due."""
     actions = []
     if reason := internal.authority_wrong(home, settings):
         internal.make_authority(home)
@@ -101,19 +107,18 @@ def keep(
         path.chmod(0o600 if path.is_file() else 0o700)
         actions.append(f"closed {path}")
     if settings["acme"]:
-        there, trouble = from_elsewhere(home, settings, asked, now)
-        return actions + there, trouble
+        done = from_elsewhere(home, settings, asked, now)
+        return done._replace(actions=actions + done.actions)
     memory.forget(home)
     wanted = "asked for" if asked.renew else ""
     if reason := internal.certificate_wrong(home, settings) or wanted:
         internal.issue(home, settings)
         actions.append(f"issued: {reason}")
-    return actions + tell(home, asked), ""
+    told, untold = tell(home, asked)
+    return Outcome(actions + told, untold=untold)
 
 
-def from_elsewhere(
-    home: Path, settings: dict[str, Any], asked: argparse.Namespace, now: datetime
-) -> tuple[list[str], str]:
+def from_elsewhere(home: Path, settings: dict[str, Any], asked: argparse.Namespace, now: datetime) -> Outcome:
     """Have a certificate signed by another authority, and one of our own until then."""
     wanted, places = settings["acme"], acme.Places.below(asked.root)
     actions = []
@@ -122,38 +127,46 @@ def from_elsewhere(
     elif reason := internal.stopgap_wrong(home, settings):
         internal.issue(home, settings)
         actions.append(f"issued: {reason}")
-    actions += tell(home, asked)
+    told, untold = tell(home, asked)
+    actions += told
     if asked.local:
-        return actions, ""
+        return Outcome(actions, untold=untold)
     reason = acme.due(wanted, places) or ("asked for" if asked.renew else "")
     if not reason:
         memory.forget(home)
-        return actions, ""
+        return Outcome(actions, untold=untold)
     trouble = acme.ask(home, wanted, places, now, patient=asked.timer)
     if acme.take_over(home, wanted, places):
-        actions.append(f"signed: {reason}")
-    return actions + tell(home, asked), trouble
+        told, untold = tell(home, asked)
+        actions += [f"signed: {reason}", *told]
+    return Outcome(actions, trouble, untold)
 
 
-def tell(home: Path, asked: argparse.Namespace) -> list[str]:
-    """Tell those who use the certificate, when there is a new one."""
-    return hooks.tell(home, asked.root / "etc/atlas/certificate.d") if hooks.untold(home) else []
+def tell(home: Path, asked: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Tell those who use the certificate, when there is a new one; say who was told, and what failed."""
+    if not hooks.untold(home):
+        return [], []
+    return hooks.tell(home, asked.root / "etc/atlas/certificate.d")
 
 
-def in_full(home: Path, settings: dict[str, Any], trouble: str) -> str:
-    """Say what a trouble means for those who come with a browser, and what happens next."""
-    certificate, _ = store.current(home)
-    name = settings["acme"]["names"][0]
-    if store.origin(home):
-        _, end = pem.life(certificate)
-        means = f"The certificate of {name} is good until {end:%Y-%m-%d}, but there is no new one yet."
-    else:
-        means = f"Browsers warn at {name}: this machine signed its certificate itself, until another does."
-    stop = "" if trouble.endswith((".", "?")) else "."
-    return (
-        f"{means} {trouble}{stop} It is tried again every hour by itself; at once by running site.yml again, "
-        "or with `atlas-certificate` on the machine."
-    )
+def in_full(home: Path, settings: dict[str, Any], done: Outcome, now: datetime) -> str:
+    """Say what is in the way, what it means for those who come with a browser, and what happens next."""
+    said = [f"There is a new certificate, but {'; '.join(done.untold)}."] if done.untold else []
+    if done.trouble:
+        stop = "" if done.trouble.endswith((".", "?")) else "."
+        said += [_meaning(home, settings["acme"]["names"][0], now), done.trouble + stop]
+    if said:
+        said.append("It is tried again every hour by itself; at once by running site.yml again, or with")
+        said.append("`atlas-certificate` on the machine.")
+    return " ".join(said)
+
+
+def _meaning(home: Path, name: str, now: datetime) -> str:
+    if not store.origin(home):
+        return f"Browsers warn at {name}: this machine signed its certificate itself, until another does."
+    _, end = pem.life(store.current(home)[0])
+    when = "is good until" if end > now else "ended on"
+    return f"The certificate of {name} {when} {end:%Y-%m-%d}, but there is no new one yet."
 
 
 def words(error: Exception) -> str:
