@@ -208,16 +208,18 @@ def _take_back(journal: str, *, boot: bool = False) -> list[str]:
         code, said = _run(load["command"], load["text"])
         if code:
             failed.append(f"`{' '.join(load['command'])}` ended with {code}: {said.strip()}")
-    _end(journal, record["name"])
+    _end(journal, record["name"], boot=boot)
     if failed:
         raise file_tree.TreeError("the files were put back, but " + "; ".join(failed))
     return paths
 
 
-def _end(journal: str, name: str) -> None:
+def _end(journal: str, name: str, *, boot: bool = False) -> None:
     for path in (_record(journal), _boot_wish(name), _boot_unit(name)):
         Path(path).unlink(missing_ok=True)
-    _run(["systemctl", "stop", f"{_timer(name)}.timer"])
+    if not boot:  # when systemd has other things to do, and no such timer
+        _run(["systemctl", "stop", f"{_timer(name)}.timer"])
+        _run(["systemctl", "daemon-reload"])
 
 
 # --- who asks --------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def test_a_new_connection_keeps_it(place):
     assert place.units == ["trial-door-boot.service"] * 2
     assert keep(place.journal, now()) == "kept"
     assert place.units == []
-    assert place.told[-1] == ["systemctl", "stop", "trial-door.timer"]
+    assert place.told[-2:] == [["systemctl", "stop", "trial-door.timer"], ["systemctl", "daemon-reload"]]
     assert keep(place.journal, now()) == "gone"
     assert take_back(place.journal) == []
     assert place.state == ("new", "new")
