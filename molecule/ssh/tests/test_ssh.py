@@ -1,23 +1,172 @@
+"""Who comes in by SSH and who does not, what for, and that no mistake shuts the owner out."""
+
+import json
+import subprocess
+import sys
+
 import pytest
-from library import Library
+
+FILE = "/etc/ssh/sshd_config.d/00-atlas.conf"
+ADMIN = "atlas-admin"
 
 
-def test_whoever_logs_in_is_not_root(host):
-    assert host.check_output("id -un") == "debian"
+@pytest.fixture(scope="module")
+def ssh(scenario_directory):
+    """Run ssh with options, and return how it ended."""
+
+    options = ["-F", str(scenario_directory / "ssh/config"), "-o", "BatchMode=yes"]
+
+    def run(*words, command="id -un", stdin=""):
+        return subprocess.run(
+            ["ssh", *options, *words, "machine", *([command] if command else [])],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=30,
+            check=False,
+        )
+
+    return run
 
 
-def test_a_page_is_saved_read_and_found(host, web, birds):
-    library = Library(web, host.check_output("sudo atlas token create test"))
-    item = library.read(f"{birds}/kingfisher.html")
-    assert item["stage"] == 590, item["error"]
-    assert [hit["id"] for hit in library.search("kingfisher")] == [item["id"]]
+def test_passwords_are_not_even_asked_for(ssh):
+    refused = ssh(
+        "-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password,keyboard-interactive"
+    )
+    assert refused.returncode == 255
+    assert "Permission denied (publickey)" in refused.stderr
 
 
-def test_the_embedded_database_needs_no_server(host):
-    assert host.run("sudo test -s /var/lib/atlas/atlas.db").succeeded
-    assert not host.package("postgresql").is_installed
+def test_root_comes_in_by_key_for_as_long_as_ansible_comes_as_root(ssh):
+    assert ssh().stdout == "root\n"
 
 
-@pytest.mark.timeout(120)
-def test_it_is_well(host, eventually):
-    eventually(lambda: host.run("sudo atlasctl health").rc == 0, seconds=100)
+def test_the_admin_has_roots_key_and_sudo(ssh):
+    assert ssh("-l", ADMIN).stdout == f"{ADMIN}\n"
+    assert ssh("-l", ADMIN, command="sudo -n id -un").stdout == "root\n"
+
+
+def test_who_is_not_named_stays_outside_with_the_right_key(host, ssh):
+    host.check_output("useradd --create-home --shell /bin/bash stranger")
+    host.check_output("cp -r /root/.ssh /home/stranger/ && chown -R stranger: /home/stranger/.ssh")
+    try:
+        assert "Permission denied" in ssh("-l", "stranger").stderr
+        host.check_output("usermod --append --groups ssh-users stranger")
+        assert ssh("-l", "stranger").stdout == "stranger\n"
+    finally:
+        host.check_output("userdel --remove --force stranger")
+
+
+def test_it_gives_up_after_a_few_keys(host):
+    assert "maxauthtries 4" in host.check_output("sshd -T -C user=root,host=h,addr=192.0.2.1")
+
+
+def test_a_judge_finds_nothing_wrong_with_the_algorithms(port):
+    pytest.importorskip("ssh_audit", reason="make setup installs ssh-audit")
+    judge = [sys.executable, "-m", "ssh_audit", "--json", f"--port={port(22)}", "127.0.0.1"]
+    done = subprocess.run(judge, capture_output=True, text=True, check=False)
+    report = json.loads(done.stdout)
+    found = {
+        (grade, note)
+        for kind in ("kex", "key", "enc", "mac")
+        for algorithm in report[kind]
+        for grade, notes in algorithm["notes"].items()
+        if grade != "info"
+        for note in notes
+    }
+    # Clients of before 2022 know nothing else.
+    assert found <= {("warn", "does not provide protection against post-quantum attacks")}
+    assert len(report["kex"]) >= 3
+    assert report["cves"] == []
+
+
+def test_tunnels_lead_to_this_machine_and_nowhere_else(host, ssh):
+    own = host.check_output("hostname -I").split()[0]
+    for target, leads in (("127.0.0.1:22", True), ("localhost:22", True), (f"{own}:22", False)):
+        through = ssh("-W", target, command=None, stdin="SSH-2.0-test\r\n")
+        assert ("SSH-2.0" in through.stdout) is leads, target
+    back = ssh("-o", "ExitOnForwardFailure=yes", "-R", "127.0.0.1:9999:127.0.0.1:9")
+    assert "remote port forwarding failed" in back.stderr
+
+
+def test_what_a_providers_image_says_later_does_not_count(host, play, ssh, eventually):
+    later = "/etc/ssh/sshd_config.d/50-cloud-init.conf"
+    host.check_output(f"echo 'PasswordAuthentication yes' > {later}; systemctl reload ssh")
+    try:
+        eventually(lambda: "Permission denied (publickey)" in ssh("-o", "PubkeyAuthentication=no").stderr)
+        assert play().changes == {}
+    finally:
+        host.check_output(f"rm {later}; systemctl reload ssh")
+        eventually(lambda: ssh().returncode == 0)  # for a moment nobody listens
+
+
+def test_a_server_that_does_not_read_our_file_is_noticed(host, play):
+    host.check_output("cp /etc/ssh/sshd_config /root/; sed -i /^Include/d /etc/ssh/sshd_config")
+    try:
+        refused = play()
+    finally:
+        host.check_output("mv /root/sshd_config /etc/ssh/; systemctl reload ssh")
+    assert not refused.succeeded
+    assert "must begin with Include" in refused.output
+
+
+def test_a_mistake_is_found_before_it_is_loaded(host, play):
+    before = host.file(FILE).content_string
+    refused = play("--extra-vars", json.dumps({"ssh_settings": {"PermitLogin": "no"}}))
+    assert not refused.succeeded
+    assert "Bad configuration option: PermitLogin" in refused.output
+    assert host.file(FILE).content_string == before
+
+
+@pytest.mark.timeout(200)
+def test_who_shuts_himself_out_comes_in_again_within_a_minute(host, play, ssh):
+    before = host.file(FILE).content_string
+    refused = play("--extra-vars", json.dumps({"ssh_settings": {"DenyUsers": "root"}}))
+    assert not refused.succeeded
+    assert "everything was put back as it was" in refused.output
+    assert "Ansible comes as root" in refused.output
+    assert host.file(FILE).content_string == before
+    assert ssh().stdout == "root\n"
+    assert host.check_output("systemctl list-units --all --plain --no-legend 'trial-*'") == ""
+
+
+def test_shutting_root_out_while_ansible_comes_as_root_is_refused(play):
+    refused = play("--extra-vars", json.dumps({"ssh_root_login": "never"}))
+    assert not refused.succeeded
+    assert "set ansible_user to atlas-admin" in refused.output
+
+
+@pytest.mark.timeout(200)
+def test_once_ansible_comes_as_the_admin_root_is_shut_out(play, ssh):
+    as_admin = ("--extra-vars", json.dumps({"ansible_user": ADMIN}))
+    changed = play(*as_admin)
+    assert changed.succeeded, changed.output
+    assert "Permission denied" in ssh().stderr
+    assert play(*as_admin).changes == {}
+    back = play("--extra-vars", json.dumps({"ansible_user": ADMIN, "ssh_root_login": "key"}))
+    assert back.succeeded, back.output
+    assert ssh().stdout == "root\n"
+
+
+@pytest.fixture
+def socket_started(host, ssh, eventually):
+    """As on Ubuntu, a socket listens, and starts the server when somebody comes."""
+    host.check_output("systemd-run --quiet sh -c 'systemctl stop ssh.service; systemctl start ssh.socket'")
+    eventually(lambda: ssh(command="systemctl is-active ssh.socket").returncode == 0)
+    yield
+    host.check_output("systemd-run --quiet sh -c 'systemctl stop ssh.socket; systemctl start ssh.service'")
+    eventually(lambda: ssh(command="systemctl is-active ssh.service").returncode == 0)
+
+
+@pytest.mark.usefixtures("socket_started")
+@pytest.mark.timeout(250)
+def test_a_server_that_a_socket_starts(host, play, ssh):
+    assert host.check_output("systemctl show --value --property=TriggeredBy ssh.service") == "ssh.socket"
+    refused = play("--extra-vars", json.dumps({"ssh_settings": {"DenyUsers": "root"}}))
+    assert "everything was put back as it was" in refused.output
+    assert ssh().stdout == "root\n"
+    assert host.check_output("systemctl is-active ssh.socket") == "active"
+    changed = play("--extra-vars", json.dumps({"ssh_settings": {"MaxSessions": 7}}))
+    assert changed.succeeded, changed.output
+    assert play().succeeded

@@ -1,0 +1,23 @@
+import pytest
+from library import Library
+
+
+def test_whoever_logs_in_is_not_root(host):
+    assert host.check_output("id -un") == "debian"
+
+
+def test_a_page_is_saved_read_and_found(host, web, birds):
+    library = Library(web, host.check_output("sudo atlas token create test"))
+    item = library.read(f"{birds}/kingfisher.html")
+    assert item["stage"] == 590, item["error"]
+    assert [hit["id"] for hit in library.search("kingfisher")] == [item["id"]]
+
+
+def test_the_embedded_database_needs_no_server(host):
+    assert host.run("sudo test -s /var/lib/atlas/atlas.db").succeeded
+    assert not host.package("postgresql").is_installed
+
+
+@pytest.mark.timeout(120)
+def test_it_is_well(host, eventually):
+    eventually(lambda: host.run("sudo atlasctl health").rc == 0, seconds=100)
