@@ -53,7 +53,11 @@ def play(home):
     sources["firewall"].append(str(roles / "firewall/nftables"))
     cluster = "etc/postgresql/15/main"
     sources["postgresql"].append({"path": str(roles / "postgresql/cluster"), "to": cluster})
-    found = {"postgresql_memory_mb": 1024, "__postgresql_clusters": {"files": [{"path": f"/{cluster}"}]}}
+    found = {
+        "__ssh_connection": {"stdout": "root"},
+        "postgresql_memory_mb": 1024,
+        "__postgresql_clusters": {"files": [{"path": f"/{cluster}"}]},
+    }
     tasks = [
         {
             "name": f"{name} in {variant}",

@@ -48,8 +48,8 @@ def test_the_admin_has_roots_key_and_sudo(ssh):
 
 
 def test_who_is_not_named_stays_outside_with_the_right_key(host, ssh):
-    host.check_output("useradd --create-home --shell /bin/bash stranger")
-    host.check_output("cp -r /root/.ssh /home/stranger/ && chown -R stranger: /home/stranger/.ssh")
+    host.check_output("useradd --create-home --home-dir /srv/stranger --shell /bin/bash stranger")
+    host.check_output("cp -r /root/.ssh /srv/stranger/ && chown -R stranger: /srv/stranger/.ssh")
     try:
         assert "Permission denied" in ssh("-l", "stranger").stderr
         host.check_output("usermod --append --groups ssh-users stranger")
