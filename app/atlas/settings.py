@@ -106,6 +106,12 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9-]*$",
         description="Header by which a proxy that logs people in says who it is (Remote-User). Empty: none.",
     )
+    door_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Key shared with the nginx before Atlas. A browser that is logged in is given a cookie "
+        "made with it, by which that nginx knows it and does not ask for its own password. Empty: none.",
+    )
     allowed_networks: Annotated[list[Network], NoDecode] = Field(
         default=[],
         description="Private networks Atlas may fetch from, comma separated (192.168.1.0/24). All others are "
@@ -433,6 +439,7 @@ _NOT_REPEATED = frozenset(
     {
         "search_key",
         "database_password",
+        "door_key",
         "owner_password",
         "smtp_password",
         "database_url",

@@ -42,7 +42,8 @@ def test_every_default_has_a_comment(role):
 
 def test_secrets_are_marked(role):
     options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    secret = {name for name in options if name.endswith(("password", "_secrets", "_token", "htpasswd_users"))}
+    endings = ("password", "_secrets", "_token", "_key", "htpasswd_users")
+    secret = {name for name in options if name.endswith(endings)}
     assert {name for name in options if options[name].get("no_log")} == secret
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from atlas import accounts
 from atlas.accounts import LastOwnerError, TooManyAttempts
-from atlas.api.auth import principal, require_owner, session_cookie
+from atlas.api.auth import principal, require_owner, session_cookies
 from atlas.api.errors import Problem, documented
 from atlas.api.state import state
 from atlas.database.dialect import MAX_ID
@@ -199,7 +199,8 @@ def change_own_password(request: Request, old: str, new: str, response: Response
                 replaces=None,
                 how="new password",
             )
-            response.headers.append("Set-Cookie", session_cookie(parts.settings, token))
+            for cookie in session_cookies(parts.settings, token, parts.clock()):
+                response.headers.append("Set-Cookie", cookie)
     parts.tokens.forget()
     return before
 

@@ -7,8 +7,11 @@ speak (see `clients`), take tokens only, never the session's cookie.
 """
 
 import hashlib
+import hmac
 import ipaddress
 import time
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 PUBLIC = frozenset(
     {
         "/login", "/login/oidc", "/login/oidc/callback", "/health", "/ready", "/manifest.webmanifest",
-        "/favicon.ico", "/robots.txt", "/sw.js", "/offline",
+        "/favicon.ico", "/robots.txt", "/sw.js", "/offline", "/enter", "/logged-out",
     }
 )  # fmt: skip
 PUBLIC_TREE = "/static/"
@@ -40,6 +43,9 @@ METRICS = "/metrics"
 ACCOUNTS = "/api/accounts"
 #: Where a token may stand in the address, as feed readers can send it no other way.
 FEED = "/api/export/feed"
+
+#: The cookie by which the nginx before us knows a browser that is logged in (the role's `atlas.conf`).
+DOOR = "atlas-door"
 
 #: How long a good token is believed without asking again: the longest a revoked one works (seconds).
 TOKEN_SECONDS = 2.0
@@ -173,18 +179,32 @@ def cookie_name(settings: Settings, name: str = "atlas") -> str:
     return f"__Host-{name}" if settings.secure_cookies else name
 
 
-def session_cookie(settings: Settings, token: str) -> str:
-    """Return the Set-Cookie value that keeps a session in the browser as long as it lasts here."""
+def session_cookies(settings: Settings, token: str, now: datetime) -> tuple[str, ...]:
+    """Return the Set-Cookie values that keep a session in the browser as long as it lasts here."""
+    values = {"atlas": token}
+    lasts = settings.session_days * 86_400
+    if settings.door_key is not None:
+        values[DOOR] = _door_pass(int(now.timestamp()) + lasts, settings.door_key.get_secret_value())
     response = Response()
-    response.set_cookie(
-        cookie_name(settings),
-        token,
-        max_age=settings.session_days * 86_400,
-        secure=settings.secure_cookies,
-        httponly=True,
-        samesite="lax",
-    )
-    return response.headers["set-cookie"]
+    for name, value in values.items():
+        response.set_cookie(
+            cookie_name(settings, name),
+            value,
+            max_age=lasts,
+            secure=settings.secure_cookies,
+            httponly=True,
+            samesite="lax",
+        )
+    return tuple(response.headers.getlist("set-cookie"))
+
+
+def _door_pass(until: int, key: str) -> str:
+    """Return what nginx lets through until a time (Unix seconds): `secure_link` knows no better hash.
+
+    The key stands last, so nothing can be added to what was signed; who guesses must guess the key.
+    """
+    digest = hashlib.md5(f"{until} {key}".encode(), usedforsecurity=False).digest()
+    return f"{until}.{urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
 def require(who: Principal, scope: str) -> None:
@@ -223,37 +243,36 @@ def _is_public(request: Request) -> bool:
 
 def _from_this_machine(request: Request) -> bool:
     """Tell whether the request came from here and not through a proxy, so that Prometheus needs no token."""
-    if request.client is None or "x-forwarded-for" in request.headers:
-        return False
-    try:
-        return ipaddress.ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False
+    return (
+        request.client is not None
+        and "x-forwarded-for" not in request.headers
+        and _is_here(request.client.host)
+    )
 
 
-async def _who(request: Request, parts: "State") -> tuple[Principal | None, str]:
-    """Return who asks, and the Set-Cookie value if a session was prolonged."""
+async def _who(request: Request, parts: "State") -> tuple[Principal | None, Sequence[str]]:
+    """Return who asks, and the Set-Cookie values if a session was prolonged."""
     path, client = request.url.path, request.scope["atlas.client"]
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "googlelogin" and client == "greader":
-        return await parts.tokens.check(given.strip().removeprefix("auth="), parts.clock()), ""
+        return await parts.tokens.check(given.strip().removeprefix("auth="), parts.clock()), ()
     # Tokens are for programs: they open no page. Other schemes (Basic) are the business of a proxy before us.
     if scheme.lower() == "bearer" and (client is not None or path.startswith(("/api/", METRICS))):
-        return await parts.tokens.check(given.strip(), parts.clock()), ""
+        return await parts.tokens.check(given.strip(), parts.clock()), ()
     if client is not None:
-        return None, ""
+        return None, ()
     if path == FEED and "token" in request.query_params:
-        return await _who_reads_feed(request.query_params["token"], parts), ""
+        return await _who_reads_feed(request.query_params["token"], parts), ()
     return await _who_by_session(request, parts)
 
 
-async def _who_by_session(request: Request, parts: "State") -> tuple[Principal | None, str]:
+async def _who_by_session(request: Request, parts: "State") -> tuple[Principal | None, Sequence[str]]:
     cookie = request.cookies.get(cookie_name(parts.settings), "")
-    who, renewed = await run_in_threadpool(_session, parts, cookie) if cookie else (None, "")
+    who, renewed = await run_in_threadpool(_session, parts, cookie) if cookie else (None, ())
     named = named_by_proxy(request, parts.settings)
     if named and (who is None or who.name != named):
         if request.method != "GET" or not wants_page(request.scope):
-            return None, ""
+            return None, ()
         return await run_in_threadpool(_proxy_session, request, parts, named, cookie)
     return who, renewed
 
@@ -261,15 +280,27 @@ async def _who_by_session(request: Request, parts: "State") -> tuple[Principal |
 def named_by_proxy(request: Request, settings: Settings) -> str:
     """Return who a trusted proxy says it is; "" when there is none, and from anywhere it may not say so.
 
-    Trusted is who connects, or whom our own web server before us saw connect.
+    Trusted is who connects, or whom our own web server before us saw connect. Of this machine only who knows
+    the key of the door, when there is one: other programs here may connect, too.
     """
     if not settings.proxy_login_header:
         return ""
     places = [place for place in (request.client, request.scope.get("atlas.peer")) if place]
+    key = settings.door_key.get_secret_value() if settings.door_key else None
+    given = request.headers.get("door-key", "")
+    if key is not None and not hmac.compare_digest(given.encode(), key.encode()):
+        places = [place for place in places if not _is_here(place[0])]
     said = request.headers.getlist(settings.proxy_login_header)
     if len(said) != 1 or not any(_in_networks(place[0], settings) for place in places):
         return ""
     return said[0].encode("latin-1").decode("utf-8", "replace").strip()
+
+
+def _is_here(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _in_networks(address: str, settings: Settings) -> bool:
@@ -280,7 +311,9 @@ def _in_networks(address: str, settings: Settings) -> bool:
     return any(ip in network for network in settings.proxy_login_networks)
 
 
-def _proxy_session(request: Request, parts: "State", name: str, cookie: str) -> tuple[Principal, str]:
+def _proxy_session(
+    request: Request, parts: "State", name: str, cookie: str
+) -> tuple[Principal, Sequence[str]]:
     """Begin a session for whom the proxy logged in. Raises Problem when there is no such account."""
     now = parts.clock()
     with parts.engine.begin() as conn:
@@ -297,9 +330,8 @@ def _proxy_session(request: Request, parts: "State", name: str, cookie: str) -> 
             replaces=cookie or None,
             how="proxy",
         )
-    return Principal(user.id, user.name, "session", token, role=user.role), session_cookie(
-        parts.settings, token
-    )
+    who = Principal(user.id, user.name, "session", token, role=user.role)
+    return who, session_cookies(parts.settings, token, now)
 
 
 async def _who_reads_feed(plain: str, parts: "State") -> Principal | None:
@@ -311,24 +343,25 @@ async def _who_reads_feed(plain: str, parts: "State") -> Principal | None:
     return who
 
 
-def _session(parts: "State", cookie: str) -> tuple[Principal | None, str]:
+def _session(parts: "State", cookie: str) -> tuple[Principal | None, Sequence[str]]:
     now = parts.clock()
     with read(parts.engine) as conn:
         found = accounts.session(conn, cookie, now)
     if found is None:
-        return None, ""
-    renewed = ""
+        return None, ()
+    renewed: Sequence[str] = ()
     if found.is_due:
         with parts.engine.begin() as conn:
             accounts.touch(conn, found, now=now, days=parts.settings.session_days)
-        renewed = session_cookie(parts.settings, cookie)
+        renewed = session_cookies(parts.settings, cookie, now)
     return Principal(found.user_id, found.user_name, "session", cookie, role=found.user_role), renewed
 
 
-def _also_setting(send: Send, cookie: str) -> Send:
+def _also_setting(send: Send, cookies: Sequence[str]) -> Send:
     async def sender(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).append("Set-Cookie", cookie)
+            for cookie in cookies:
+                MutableHeaders(scope=message).append("Set-Cookie", cookie)
         await send(message)
 
     return sender

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from atlas import accounts
 from atlas.accounts import TooManyAttempts
-from atlas.api.auth import cookie_name, principal, session_cookie
+from atlas.api.auth import DOOR, cookie_name, named_by_proxy, principal, session_cookies
 from atlas.api.state import State, state
 from atlas.database.engine import read
 from atlas.web.forms import Form, checked_form, local_path
@@ -25,9 +25,11 @@ FORM_SECONDS = 3600
 
 @router.get("/login")
 def login_form(request: Request) -> Response:
-    """Ask for name and password; who is logged in already goes on."""
+    """Ask for name and password; who is logged in already, here or by a proxy, goes on."""
     parts = state(request)
     target = local_path(request.query_params.get("next", "/"))
+    if named_by_proxy(request, parts.settings):
+        return RedirectResponse(target, 303)
     cookie = request.cookies.get(cookie_name(parts.settings), "")
     if cookie:
         with read(parts.engine) as conn:
@@ -50,11 +52,27 @@ def log_out(request: Request, form: Form) -> Response:  # noqa: ARG001 - the for
     parts = state(request)
     with parts.engine.begin() as conn:
         accounts.logout(conn, principal(request).secret, parts.clock())
-    response = RedirectResponse("/login", 303)
-    _delete_cookie(response, parts, cookie_name(parts.settings))
+    # Where something before us asks, too, the login page might log in again at once.
+    guarded = parts.settings.door_key is not None or parts.settings.proxy_login_header
+    response = RedirectResponse("/logged-out" if guarded else "/login", 303)
+    for name in ("atlas", DOOR):
+        _delete_cookie(response, parts, cookie_name(parts.settings, name))
     # What the browser kept to be read without a network goes too.
     response.headers["Clear-Site-Data"] = '"storage"'
     return response
+
+
+@router.get("/logged-out")
+def logged_out(request: Request) -> Response:
+    """Say goodbye. nginx refuses whoever still brings its password, so that the browser forgets that."""
+    parts = state(request)
+    return parts.pages.answer("logged_out.html", now=parts.clock())
+
+
+@router.get("/enter")
+def enter(request: Request) -> Response:
+    """Send a browser on that nginx has asked for its password: here, where no service worker answers."""
+    return RedirectResponse(local_path(request.query_params.get("next", "/")), 303)
 
 
 def _log_in(request: Request, form: Mapping[str, str]) -> Response:
@@ -79,7 +97,8 @@ def _log_in(request: Request, form: Mapping[str, str]) -> Response:
     if token is None:
         return _form(request, target=target, name=name, error="Name or password is wrong.", status=401)
     response = RedirectResponse(target, 303)
-    response.headers.append("Set-Cookie", session_cookie(parts.settings, token))
+    for cookie in session_cookies(parts.settings, token, parts.clock()):
+        response.headers.append("Set-Cookie", cookie)
     _delete_cookie(response, parts, _form_cookie(parts))
     return response
 

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from atlas import accounts
 from atlas.accounts.oidc import LoginRefused, account_of
-from atlas.api.auth import cookie_name, session_cookie
+from atlas.api.auth import cookie_name, session_cookies
 from atlas.api.errors import Problem
 from atlas.api.state import State, state
 from atlas.web.forms import local_path
@@ -69,7 +69,8 @@ def finish(request: Request) -> Response:
     except LoginRefused as error:
         raise Problem(403, "login_refused", str(error)) from None
     response = RedirectResponse(local_path(unquote(target)), 303)
-    response.headers.append("Set-Cookie", session_cookie(parts.settings, token))
+    for cookie in session_cookies(parts.settings, token, now):
+        response.headers.append("Set-Cookie", cookie)
     response.delete_cookie(
         _cookie(parts), secure=parts.settings.secure_cookies, httponly=True, samesite="lax"
     )

@@ -27,6 +27,8 @@ self.addEventListener("fetch", (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (url.origin !== location.origin) return;
+  // Where the web server asks for its password: not every browser shows that question to a service worker.
+  if (url.pathname === "/enter" || url.pathname === "/logged-out") return;
   if (request.method === "POST") {
     if (url.pathname === "/share") event.respondWith(share(request));
     else if (url.pathname === "/logout") event.waitUntil(forget());
@@ -49,6 +51,10 @@ async function visit(event) {
     // Whoever is sent to the login is nobody's reader any more.
     if (new URL(request.url).pathname === "/login" && answer.ok) await forget();
     else await keep(request, answer);
+    if (answer.status === 401 && answer.headers.has("WWW-Authenticate")) {
+      const { pathname, search } = new URL(request.url);
+      return Response.redirect(`/enter?next=${encodeURIComponent(pathname + search)}`, 303);
+    }
     return answer;
   });
   event.waitUntil(fresh.catch(() => {}));

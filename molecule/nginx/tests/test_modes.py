@@ -1,0 +1,181 @@
+"""The three ways of guarding the pages, each as people, programs and thieves meet it."""
+
+import re
+
+import httpx2
+import pytest
+from visiting import ready
+
+PAGE = {"Accept": "text/html"}
+OURS = {**PAGE, "Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture(scope="module", params=["session", "basic", "both"])
+def mode(request, play):
+    done = play("--tags=nginx,atlas", f"--extra-vars=atlas_auth_mode={request.param}")
+    assert done.succeeded, done.output
+    return request.param
+
+
+@pytest.fixture
+def at_the_door(mode, login):
+    """What somebody types where nginx asks."""
+    return {} if mode == "session" else {"auth": login}
+
+
+def csrf_of(page: httpx2.Response) -> str:
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)
+    assert found, page.text
+    return found[1]
+
+
+def enter(web: httpx2.Client, mode: str, login: tuple[str, str]) -> None:
+    """Come in as a browser does: by the password nginx asks for, by the form of the app, or both."""
+    door = {} if mode == "session" else {"auth": login}
+    if mode != "basic":
+        form = {
+            "csrf": csrf_of(web.get("/login", headers=PAGE, **door)),
+            "name": login[0],
+            "password": login[1],
+        }
+        assert web.post("/login", data=form, headers=OURS, **door).status_code == 303
+    assert web.get("/add", headers=PAGE, **door).status_code == 200
+
+
+def leave(web: httpx2.Client, **door: object) -> httpx2.Response:
+    csrf = csrf_of(web.get("/add", headers=PAGE, **door))
+    return web.post("/logout", data={"csrf": csrf}, headers=OURS, **door)
+
+
+def test_strangers_are_asked(web, mode, login):
+    answer = web.get("/", headers=PAGE)
+    if mode == "session":
+        assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+        return
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Basic realm="Atlas"')
+    answer = web.get("/", headers=PAGE, auth=login)
+    if mode == "both":
+        assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+    else:
+        assert answer.status_code == 200  # nginx's word is enough
+
+
+def test_nobody_is_asked_twice(web, mode, login):
+    """With both, a browser that has logged in is known to nginx: no password comes with its requests."""
+    enter(web, mode, login)
+    door = {"auth": login} if mode == "basic" else {}
+    for path in ("/", "/settings", "/api/accounts/me", "/api/export/netscape"):
+        assert web.get(path, headers=PAGE, **door).status_code == 200, path
+
+
+def test_a_session_lasts_seven_days_and_through_restarts(host, web, mode, login, eventually):
+    enter(web, mode, login)
+    cookies = {cookie.name: cookie for cookie in web.cookies.jar}
+    now = int(host.check_output("date +%s"))
+    names = {"__Host-atlas"} if mode == "session" else {"__Host-atlas", "__Host-atlas-door"}
+    assert set(cookies) == names
+    assert all(7 * 86_400 - 60 < cookie.expires - now <= 7 * 86_400 + 5 for cookie in cookies.values())
+    host.check_output("systemctl restart atlas-api nginx")
+    eventually(lambda: ready(web))
+    door = {"auth": login} if mode == "basic" else {}
+    assert web.get("/add", headers=PAGE, **door).status_code == 200
+
+
+@pytest.mark.usefixtures("mode")
+def test_programs_bring_tokens_and_nothing_else(web, login, token):
+    assert web.get("/api/items", headers=token).status_code == 200
+    assert web.get("/api/items").status_code == 401
+    assert web.get("/api/items", headers={"Authorization": "Bearer atl_wrong"}).status_code == 401
+    assert web.get("/api/items", auth=login).status_code == 401
+    assert web.get("/", headers={**PAGE, **token}).status_code in (303, 401)
+    assert "error" in web.get("/api/items").json()
+
+
+def test_feed_readers_bring_tokens_and_nothing_else(web, mode, login, token):
+    bare = token["Authorization"].removeprefix("Bearer ")
+    given = web.post("/accounts/ClientLogin", data={"Email": "owner", "Passwd": bare})
+    assert (given.status_code, f"Auth={bare}" in given.text) == (200, True)
+    google = {"Authorization": f"GoogleLogin auth={bare}"}
+    assert web.get("/reader/api/0/user-info", headers=google).status_code == 200
+    assert web.get("/api/greader.php/reader/api/0/user-info", headers=google).status_code == 200
+    assert web.get("/wallabag/api/entries", headers=token).status_code == 200
+    enter(web, mode, login)
+    for path in ("/reader/api/0/user-info", "/wallabag/api/entries"):
+        assert web.get(path, auth=login).status_code == 401, (
+            "neither a session nor nginx's password is a token"
+        )
+
+
+@pytest.mark.usefixtures("mode")
+def test_an_exported_feed_may_have_its_token_in_the_address(host, web):
+    token = host.check_output("atlas token create reader --scope read")
+    assert web.get(f"/api/export/feed?token={token}").status_code == 200
+    assert web.get("/api/export/feed?token=atl_wrong").status_code == 401
+    assert web.get("/api/export/feed").status_code == 401
+
+
+@pytest.mark.usefixtures("mode")
+def test_nobody_says_himself_who_he_is(host, web):
+    said = {**PAGE, "Remote-User": "owner", "Door-Key": "x" * 43}
+    assert web.get("/add", headers=said).status_code in (303, 401)
+    assert web.get("/offline", headers=said).status_code == 200
+    assert "__Host-atlas" not in web.cookies
+    # Nor does another program on the machine.
+    status = host.check_output(
+        "python3 -c \"import http.client as h; c = h.HTTPConnection('127.0.0.1', 7444);"
+        " c.request('GET', '/add', headers={'Accept': 'text/html', 'Remote-User': 'owner'});"
+        ' print(c.getresponse().status)"'
+    )
+    assert status == "303"
+
+
+def test_what_a_phone_shares_arrives(web, mode, login):
+    """The service worker turns it into a form's address, which may be long (static/sw.js)."""
+    enter(web, mode, login)
+    door = {"auth": login} if mode == "basic" else {}
+    shared = {"title": "t" * 500, "text": "Ein längerer Text. " * 200, "url": "https://example.org/a"}
+    page = web.get("/add", params=shared, headers=PAGE, **door)
+    assert page.status_code == 200
+    assert "https://example.org/a" in page.text
+    assert web.get("/manifest.webmanifest").json()["share_target"]["action"] == "/share"
+    assert web.get("/sw.js").status_code == 200
+
+
+def test_a_stolen_session_dies_with_the_logout(web, mode, login, at_the_door):
+    enter(web, mode, login)
+    stolen = dict(web.cookies)
+    answer = leave(web, **at_the_door)
+    assert (answer.status_code, answer.headers["location"]) == (
+        303,
+        "/login" if mode == "session" else "/logged-out",
+    )
+    assert not dict(web.cookies)
+    # The thief has the cookies, and with `both` a browser that nginx knows; not the password.
+    thief = {"Cookie": "; ".join(f"{name}={value}" for name, value in stolen.items())}
+    for path in ("/add", "/api/items", "/settings"):
+        assert web.get(path, headers={**PAGE, **thief}).status_code in (303, 401), path
+
+
+def test_after_the_logout_the_browser_forgets_nginxs_password_too(web, mode, login):
+    if mode == "session":
+        return
+    still = web.get("/logged-out", headers=PAGE, auth=login)
+    assert (still.status_code, still.headers["www-authenticate"]) == (401, 'Basic realm="Atlas"')
+    assert "You are logged out" in still.text
+    gone = web.get("/logged-out", headers=PAGE)
+    assert (gone.status_code, "You are logged out" in gone.text) == (200, True)
+    assert "set-cookie" not in gone.headers
+
+
+@pytest.mark.parametrize(
+    "forged", ["{until}.{digest}", "9999999999.{digest}", "{until}.AAAAAAAAAAAAAAAAAAAAAA", "{old}"]
+)
+def test_a_browser_is_known_only_by_what_atlas_gave_it(web, mode, login, forged):
+    if mode != "both":
+        return
+    enter(web, mode, login)
+    until, _, digest = web.cookies["__Host-atlas-door"].partition(".")
+    cookie = forged.format(until=until, digest=digest, old=f"{int(until) - 900_000}.{digest}")
+    web.cookies.clear()
+    answer = web.get("/login", headers={**PAGE, "Cookie": f"__Host-atlas-door={cookie}"})
+    assert answer.status_code == (200 if cookie == f"{until}.{digest}" else 401)
