@@ -70,7 +70,14 @@ options:
         description:
           - Fields of the SDK's model for creating it (C(CreateVcnDetails) and so on), in the SDK's names.
           - A value C({ref KEY}) is the OCID of an earlier entry, C({ref KEY.field}) one of its fields, with
-            C(prefix) the first network of so many bits in it.
+            C(prefix) the first network of so many bits in it. C({text, refs}) is a text with a C(%s) for
+            each of the references in the list C(refs). The key C(tenancy) is always there, with C(id),
+            C(region) and C(namespace).
+          - Besides, what says where it is. Of C(alert_rule) the C(budget_id); of C(secret_key) the
+            C(user_id), and C(secret_file), into which its secret is put; of C(security_rules) the
+            C(network_security_group_id); of C(lifecycle_policy) the C(bucket), of C(retention_rule) that
+            and the C(namespace); of C(volume_attachment) and C(backup_assignment) nothing more; of
+            C(dns_records) the C(type), and the C(zone) where it is not the longest that fits the name.
           - V(dns_records) takes C(type) and C(zone) too; without C(zone), the longest one the name ends with.
         type: dict
         default: {}
