@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import ssl
 import subprocess
 import time
@@ -82,12 +83,17 @@ def settings(host):
 def served(port):
     """What the web server shows of its certificate, from outside; it must serve pages, too."""
 
-    def look(name=NAMES[0]):
-        page = httpx2.get(
-            f"https://127.0.0.1:{port(443)}/status/public.html", verify=False, headers={"Host": name}
-        )
-        assert page.status_code == 200
-        shown = ssl.get_server_certificate(("127.0.0.1", port(443)))
+    def look():
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with (
+            socket.create_connection(("127.0.0.1", port(443)), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname=NAMES[0]) as connection,
+        ):
+            question = f"GET /status/public.html HTTP/1.1\r\nHost: {NAMES[0]}\r\nConnection: close\r\n\r\n"
+            connection.sendall(question.encode())
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+            shown = ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True))
         command = ["openssl", "x509", "-noout", "-text"]
         return subprocess.run(command, input=shown, capture_output=True, text=True, check=True).stdout
 
@@ -159,6 +165,22 @@ def test_keys_are_for_root_alone(host):
         host.check_output("find /etc/atlas/certificate /etc/letsencrypt -name '*key*.pem' -perm /077 -type f")
         == ""
     )
+
+
+def test_an_authority_gets_its_answer_without_tls_and_without_a_password(host, port):
+    shown = "/var/lib/atlas-challenge/.well-known/acme-challenge"
+    host.check_output(f"echo secret > {shown}/../../hidden; echo answer > {shown}/token")
+    ours = {"Host": NAMES[1]}
+    http = f"http://127.0.0.1:{port(80)}/.well-known/acme-challenge"
+    answer = httpx2.get(f"{http}/token", headers=ours)
+    assert (answer.status_code, answer.text) == (200, "answer\n")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert httpx2.get(f"{http}/other", headers=ours).status_code == 404
+    for way_out in ("..%2f..%2fhidden", "%2e%2e/%2e%2e/hidden", "../../hidden"):
+        assert httpx2.get(f"{http}/{way_out}", headers=ours).status_code in (308, 400, 404)
+    with pytest.raises(httpx2.TransportError):
+        httpx2.get(f"{http}/token", headers={"Host": "elsewhere.example"})
+    host.check_output(f"rm /var/lib/atlas-challenge/hidden {shown}/token")
 
 
 # --- renewal ------------------------------------------------------------------------------------------------
