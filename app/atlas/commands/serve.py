@@ -13,13 +13,16 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from atlas.api.app import create_app
 from atlas.memory import be_frugal
 from atlas.settings import Settings
-from atlas.telemetry.systemd import notify, watchdog_seconds
+from atlas.telemetry.systemd import give_up, keep, kept, notify, watchdog_seconds
 
 #: How long requests may take to end after the service was asked to stop, in seconds.
 STOP_SECONDS = 15
 
 #: Longer than nginx keeps a connection it does not use, so that nginx never meets a closed one (seconds).
 KEEP_ALIVE_SECONDS = 75
+
+#: What systemd calls the socket it keeps for the next run.
+SOCKET = "api"
 
 
 def serve(_options: argparse.Namespace, settings: Settings) -> int:
@@ -41,8 +44,23 @@ def serve(_options: argparse.Namespace, settings: Settings) -> int:
     )
     server = _Server(config)
     with suppress(KeyboardInterrupt, SystemExit):  # Ctrl+C stops it; the exit status is ours
-        server.run()
+        server.run([_listening(config)])
     return 0 if server.started else 1
+
+
+def _listening(config: uvicorn.Config) -> socket.socket:
+    """Return the socket to listen at: what the last run left with systemd, else a new one, left there.
+
+    It stays open between two runs, so whoever comes meanwhile waits in its queue instead of being refused.
+    """
+    for found in kept(SOCKET):
+        if found.getsockname()[:2] == (config.host, config.port):
+            return found
+        found.close()
+        give_up(SOCKET)  # the settings say another address now
+    made = config.bind_socket()
+    keep(SOCKET, made)
+    return made
 
 
 def _behind_proxy(app: ASGIApp) -> ASGIApp:
