@@ -21,6 +21,7 @@ EXTRA = {
     "dev": ["--constraint=requirements/app.txt"],
     "oci": ["--constraint=requirements/dev.txt"],
     "collections": ["--no-deps"],
+    "judges": [],
 }
 
 

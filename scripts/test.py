@@ -35,12 +35,13 @@ STOP_SECONDS = 10
 # Scenarios whose machine has a disk of its own.
 WITH_DISK = ("data_volume",)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# A mail server to fetch from, a feed reader that is a client, the judges of e-books and of alert rules.
+# A mail server to fetch from, a feed reader that is a client, the judges of e-books, alert rules and TLS.
 PROGRAMS = {
     "dovecot-imapd": "dovecot",
     "newsboat": "newsboat",
     "epubcheck": "epubcheck",
     "prometheus": "promtool",
+    "testssl.sh": "testssl",
 }
 
 

@@ -1,13 +1,20 @@
 """What the tests of the door share: names and passwords, raw requests, and strangers at other addresses."""
 
+import hashlib
 import json
+import os
 import shlex
+import shutil
 import socket
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+CACHE = Path(__file__).resolve().parents[3] / ".cache" / "judges"
+JUDGES = Path(__file__).resolve().parents[1] / "judges"
 
 #: Addresses for examples (RFC 5737, RFC 3849), given to the machine: they are "elsewhere".
 STRANGERS = ("198.51.100.7", "198.51.100.8", "2001:db8:1::7", "2001:db8:1::8", "2001:db8:2::7")
@@ -74,3 +81,47 @@ def elsewhere(host) -> Iterator[Callable[..., list[dict]]]:
     yield ask
     for address in STRANGERS:
         host.check_output(f"ip address delete {address}/{128 if ':' in address else 32} dev lo")
+
+
+@pytest.fixture(scope="module")
+def authority_file(host, tmp_path_factory):
+    """The authority's certificate as a file: the judges trust it, as the owner's browsers do."""
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    path.write_text(host.file("/etc/atlas/certificate/ca.pem").content_string)
+    return path
+
+
+@pytest.fixture(scope="session")
+def observatory():
+    """Where the HTTP Observatory is installed."""
+    if not (shutil.which("npm") and shutil.which("node")):
+        pytest.skip("no npm is installed")
+    home, stamp = CACHE / "npm", CACHE / "npm.sha256"
+    wanted = hashlib.sha256((JUDGES / "package-lock.json").read_bytes()).hexdigest()
+    shutil.copytree(JUDGES, home, dirs_exist_ok=True)
+    if not stamp.exists() or stamp.read_text() != wanted:
+        command = ["npm", "ci", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund", "--silent"]
+        subprocess.run(command, cwd=home, check=True)
+        # Its installation would download the list of names that browsers ship; ours is not in it.
+        (home / "node_modules/@mdn/mdn-http-observatory/conf/hsts-preload.json").write_text("{}")
+        stamp.write_text(wanted)
+    return home
+
+
+@pytest.fixture
+def observed(observatory, authority_file, port) -> Callable[[], dict]:
+    """What the HTTP Observatory says of the machine."""
+
+    def scan() -> dict:
+        said = subprocess.run(
+            ["node", "observatory.mjs", "machine", str(port(80)), str(port(443))],
+            cwd=observatory,
+            env={**os.environ, "NODE_EXTRA_CA_CERTS": str(authority_file)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert said.returncode == 0, said.stderr
+        return json.loads(said.stdout)
+
+    return scan

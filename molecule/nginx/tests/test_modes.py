@@ -179,3 +179,9 @@ def test_a_browser_is_known_only_by_what_atlas_gave_it(web, mode, login, forged)
     web.cookies.clear()
     answer = web.get("/login", headers={**PAGE, "Cookie": f"__Host-atlas-door={cookie}"})
     assert answer.status_code == (200 if cookie == f"{until}.{digest}" else 401)
+
+
+def test_the_observatory_gives_the_best_grade_to_the_apps_own_pages(mode, observed):
+    if mode == "session":
+        report = observed()
+        assert (report["status"], report["grade"]) == (200, "A+"), report
