@@ -215,7 +215,10 @@ class Account:
 
         def find() -> str:
             regions = self.rows("identity", "list_region_subscriptions", self.tenancy)
-            return next(str(row.region_name) for row in regions if row.is_home_region)
+            home = next((str(row.region_name) for row in regions if row.is_home_region), None)
+            if home is None:
+                raise CloudError("Oracle does not say which region is this account's home region.")
+            return home
 
         return str(self._once("home", find))
 

@@ -35,6 +35,11 @@ UNSETTLED = frozenset(
 TAKEN = frozenset({"NotAuthorizedOrResourceAlreadyExists", "BucketAlreadyExists"})
 # Seconds in which something made a moment ago may be said not to exist.
 BLIND_SECONDS = 120
+# Seconds in which what hangs on something may still be on its way out.
+PATIENCE = 120.0
+# Seconds in which what is asked for again in the same words is the same thing. Oracle itself remembers for a
+# day, which is too long: what was removed and is wanted again must be made.
+WINDOW_SECONDS = 300
 
 
 @dataclass
@@ -159,10 +164,11 @@ class State:
     def _made(self, wanted: Wanted, kind: Kind, spec: dict[str, Any]) -> dict[str, Any]:
         """Make it once, also when an answer is lost or a list does not show what was made a moment ago.
 
-        The token says what is made, so another run straight after this gets the same thing from Oracle; but
-        one that was deleted or renamed since is made anew.
+        The token says what is made and about when, so another run straight after this gets the same thing
+        from Oracle; one that was deleted or renamed since is made anew.
         """
-        said = json.dumps([self.owner, wanted.kind, wanted.name, spec], sort_keys=True, default=str)
+        what = [self.owner, wanted.kind, wanted.name, spec, window()]
+        said = json.dumps(what, sort_keys=True, default=str)
         token: str | None = hashlib.sha256(said.encode()).hexdigest()[:30]
         blind_until = time.monotonic() + BLIND_SECONDS
         for attempt in range(1, TRIES + 1):
@@ -368,6 +374,11 @@ class State:
         )
 
 
+def window() -> int:
+    """Return the number of the span of time this is in."""
+    return int(time.time() // WINDOW_SECONDS)
+
+
 def _may_be_there(error: Exception) -> bool:
     return isinstance(error, Unsure) or getattr(error, "code", None) in TAKEN
 
@@ -400,10 +411,11 @@ def remove(
     """Remove one thing and wait until it is gone.
 
     What still hangs on it may be on its way out too, so a refusal for that is tried again for `patience`
-    seconds (`wait_seconds` by default). Raises the SDK's ServiceError when it is refused still, and
-    CloudError when it is there after so many seconds.
+    seconds. Raises the SDK's ServiceError when it is refused still, and CloudError when it is there after
+    `wait_seconds`.
     """
     start = time.monotonic()
+    patience = min(PATIENCE, wait_seconds) if patience is None else patience
     while True:
         try:
             kind.delete(account, spec, current)
@@ -411,7 +423,7 @@ def remove(
         except Exception as error:
             if is_missing(error):
                 return
-            patient = time.monotonic() - start < (wait_seconds if patience is None else patience)
+            patient = time.monotonic() - start < patience
             if getattr(error, "status", None) != 409 or not patient:
                 raise
             time.sleep(account.poll_seconds)

@@ -42,8 +42,6 @@ IN_TENANCY = ("budget", "quota", "policy", "user", "group", "dynamic_group")
 # What holds data, and what stays with it.
 DATA = ("boot_volume", "volume", "bucket")
 WITH = {"boot_volume_backup": "boot_volume", "volume_backup": "volume"}
-# Seconds for what was removed a moment ago to stop being in the way of the next.
-PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
@@ -76,18 +74,29 @@ class Sweep:
     def find(self) -> list[Found]:
         """Return all that is ours, in the order in which it goes."""
         found: list[Found] = []
+        compartments = list(self._rows("compartment", self.account.tenancy))
+        ours = [row["id"] for row in compartments]
+        for compartment in ours:
+            found += self._inside(compartment)
         for compartment in self.account.compartments():
-            machines = list(self._machines(compartment))
-            found += [Found("instance", row) for row in machines]
-            booted = [row for machine in machines for row in self._booted(machine)]
-            for name in IN_COMPARTMENT:
-                rows = list(self._rows(name, compartment))
-                if name == "boot_volume":
-                    known = {row["id"] for row in rows}
-                    rows += [row for row in booted if row["id"] not in known]
-                found += [Found(name, row) for row in rows]
-        for name in (*IN_TENANCY, "compartment"):
+            if compartment not in ours:
+                # One that this user may not look into holds nothing that it made.
+                with missing_is_gone():
+                    found += self._inside(compartment)
+        for name in IN_TENANCY:
             found += [Found(name, row) for row in self._rows(name, self.account.tenancy)]
+        return found + [Found("compartment", row) for row in compartments]
+
+    def _inside(self, compartment: str) -> list[Found]:
+        machines = list(self._machines(compartment))
+        found = [Found("instance", row) for row in machines]
+        booted = [row for machine in machines for row in self._booted(machine)]
+        for name in IN_COMPARTMENT:
+            rows = list(self._rows(name, compartment))
+            if name == "boot_volume":
+                known = {row["id"] for row in rows}
+                rows += [row for row in booted if row["id"] not in known]
+            found += [Found(name, row) for row in rows]
         return found
 
     def stays(self, one: Found, found: list[Found]) -> bool:
@@ -135,7 +144,7 @@ class Sweep:
         if one.kind in special:
             special[one.kind](one.row)
         if one.kind != "instance":
-            patience = 0.0 if self.blocked else min(PATIENCE, self.wait_seconds)
+            patience = 0.0 if self.blocked else None
             kind = BESIDES.get(one.kind) or KINDS[one.kind]
             remove(self.account, kind, {}, one.row, self.wait_seconds, patience=patience)
 

@@ -71,6 +71,13 @@ def test_without_the_package(life: Ground, tmp_path: Path) -> None:
         life.environment = {}
 
 
+def test_a_key_in_the_inventory_is_not_shown(life: Ground) -> None:
+    key = Path(life.variables["oci_account"]["key_file"]).read_text()
+    run = life.play("provision", "-vvv", "--check", IDENTITY, oci_account=account(life, key_content=key))
+    run.expect()
+    assert key.splitlines()[5] not in run.screen
+
+
 # The way
 
 

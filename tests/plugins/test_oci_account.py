@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import oci_account
+import oci_state
 import pytest
 from oci_account import Account, CloudError
 from oci_operator import Operator, writes
@@ -150,6 +151,18 @@ def test_a_second_run_straight_after_finds_what_no_list_shows_yet(operator, clou
     second = operator.apply(VCN, compartment=compartment).rows["vcn"]
     assert first["id"] == second["id"]
     assert sum(1 for _ in cloud.store.of("vcn")) == 1
+
+
+def test_what_is_asked_for_again_some_time_later_is_another(operator, cloud, compartment, monkeypatch):
+    """Oracle may answer a token as it did before, for a day; but what is gone must be made again."""
+    tokens = []
+    for window in (1, 2):
+        monkeypatch.setattr(oci_state, "window", lambda window=window: window)
+        cloud.tokens.clear()
+        operator.apply(VCN, compartment=compartment)
+        tokens += [token for token, name in cloud.tokens if name == "core.create_vcn"]
+        operator.apply({**VCN, "state": "absent"}, compartment=compartment)
+    assert len(set(tokens)) == 2
 
 
 @pytest.mark.parametrize("entry", [BUCKET, TEAM], ids=lambda entry: entry["kind"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import oci_account
 import oci_instance
-import oci_sweep
+import oci_state
 import pytest
 from oci_free import Guard
 from oci_operator import OWNER, CloudError, Operator, writes
@@ -198,7 +198,7 @@ def put_back(operator: Operator, rows: dict[str, Resource]) -> None:
 
 @pytest.fixture
 def operator(whole: tuple[Operator, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Operator:
-    monkeypatch.setattr(oci_sweep, "PATIENCE", 0.3)
+    monkeypatch.setattr(oci_state, "PATIENCE", 0.3)
     put_back(whole[0], whole[0].rows_before)
     return whole[0]
 
@@ -434,6 +434,21 @@ def test_ours_in_a_compartment_of_others(cloud, operator, tmp_path):
     operator.apply(entry, compartment=home)
     assert swept(operator).removed == ["vcn net"]
     assert left(cloud) == ["compartment theirs"]
+
+
+def test_a_compartment_this_user_may_not_look_into(cloud, operator, built):
+    closed = seeds.compartment(cloud, name="closed").id
+    real = oci_account.Account.rows
+
+    def rows(self: Any, service: str, operation: str, *arguments: Any, **named: Any) -> Any:
+        if closed in (*arguments, *named.values()):
+            return self.ask("compute", "get_instance", "ocid1.instance.oc1..not")
+        return real(self, service, operation, *arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(oci_account.Account, "rows", rows)
+        swept(operator)
+    assert left(cloud) == ["compartment closed"]
 
 
 # Buckets
