@@ -370,6 +370,7 @@ def test_nobody_listens(operator, compartment):
     assert f"http://127.0.0.1:{port} does not answer" in said
 
 
+@pytest.mark.slow
 def test_a_name_that_is_none(operator, compartment):
     operator.options["endpoint"] = "http://cloud.invalid:8000"
     assert "cloud.invalid:8000 does not answer" in said_by(operator, VCN, compartment=compartment)

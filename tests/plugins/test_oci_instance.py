@@ -241,6 +241,7 @@ def test_a_limit_here_and_no_room_there_may_become_room(cloud, keep):
     assert keep()[0]["full"] == [f"{A1['shape']} in {domain}" for domain in cloud.domains[1:]]
 
 
+@pytest.mark.slow
 def test_who_asks_too_often_waits_as_for_room(cloud, keep):
     cloud.misbehave.throttle(1000, method="POST", path="/20160918/instances")
     assert len(keep()[0]["full"]) == 3
