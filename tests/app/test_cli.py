@@ -379,6 +379,8 @@ def left_with_systemd(listener: socket.socket) -> int:
     """What systemd keeps for the next run: the listening socket."""
     said, fds, *_ = socket.recv_fds(listener, 100, 1)
     assert said == b"FDSTORE=1\nFDNAME=api"
+    with socket.socket(fileno=os.dup(fds[0])) as kept:
+        assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN), "systemd drops what does not listen"
     return fds[0]
 
 

@@ -59,6 +59,7 @@ def _listening(config: uvicorn.Config) -> socket.socket:
         found.close()
         give_up(SOCKET)  # the settings say another address now
     made = config.bind_socket()
+    made.listen(config.backlog)  # systemd drops a socket that hangs up, as one does that nobody listens at
     keep(SOCKET, made)
     return made
 

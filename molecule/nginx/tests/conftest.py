@@ -8,7 +8,10 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -125,3 +128,37 @@ def observed(observatory, authority_file, port) -> Callable[[], dict]:
         return json.loads(said.stdout)
 
     return scan
+
+
+class Crowd:
+    """Visitors from outside, in a process of their own (`crowd.py`)."""
+
+    def __init__(self, port: int, authority: Path) -> None:
+        self._wanted = {"port": port, "ca": str(authority)}
+        self._process: subprocess.Popen[str] | None = None
+
+    @contextmanager
+    def __call__(self, verb: str, **wanted: object) -> Iterator[dict]:
+        """Have them do something meanwhile; in the end `result` is what became of it."""
+        program = Path(__file__).resolve().parents[1] / "crowd.py"
+        command = [sys.executable, str(program), verb, json.dumps({**self._wanted, **wanted})]
+        ended: dict = {}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as self._process:
+            try:
+                yield ended
+                ended["result"] = json.loads(self._process.communicate(timeout=120)[0])
+            finally:
+                self._process.kill()
+
+    def running(self) -> bool:
+        """Say whether they are still at it."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self, seconds: float) -> None:
+        """Let them begin."""
+        time.sleep(seconds)
+
+
+@pytest.fixture
+def crowd(port, authority_file) -> Crowd:
+    return Crowd(port(443), authority_file)

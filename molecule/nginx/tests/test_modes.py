@@ -1,13 +1,9 @@
 """The three ways of guarding the pages, each as people, programs and thieves meet it."""
 
-import re
-
 import httpx2
 import pytest
-from visiting import ready
-
-PAGE = {"Accept": "text/html"}
-OURS = {**PAGE, "Sec-Fetch-Site": "same-origin"}
+from visiting import OURS, PAGE, csrf_of, ready
+from ways import every_way, open_ways
 
 
 @pytest.fixture(scope="module", params=["session", "basic", "both"])
@@ -21,12 +17,6 @@ def mode(request, play):
 def at_the_door(mode, login):
     """What somebody types where nginx asks."""
     return {} if mode == "session" else {"auth": login}
-
-
-def csrf_of(page: httpx2.Response) -> str:
-    found = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)
-    assert found, page.text
-    return found[1]
 
 
 def enter(web: httpx2.Client, mode: str, login: tuple[str, str]) -> None:
@@ -185,3 +175,11 @@ def test_the_observatory_gives_the_best_grade_to_the_apps_own_pages(mode, observ
     if mode == "session":
         report = observed()
         assert (report["status"], report["grade"]) == (200, "A+"), report
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.usefixtures("mode")
+def test_no_way_in_is_open_to_strangers(host, web):
+    with host.sudo():
+        ways = every_way(host.check_output("nginx -T 2>/dev/null"))
+    assert open_ways(web, ways) == {}

@@ -1,0 +1,48 @@
+"""Reloads, new certificates and restarts while people read: none of them sees any of it."""
+
+import pytest
+
+#: What is asked for, what is done meanwhile, how often, and the seconds between.
+CASES = {
+    "reload": ("/status/public.html", "systemctl reload nginx", 8, 0.5),
+    "certificate": ("/status/public.html", "atlas-certificate --renew", 4, 1),
+    "restart": ("/api/items?limit=1", "systemctl restart atlas-api", 3, 2),
+}
+
+
+@pytest.fixture(scope="module")
+def _unlimited(host):
+    """One address stands for many visitors."""
+    generous = "sed -i -E 's/rate=[0-9]+r.s/rate=100000r\\/s/' /etc/nginx/atlas-limits.conf"
+    with host.sudo():
+        host.check_output(
+            f"cp -p /etc/nginx/atlas-limits.conf /run/limits.conf && {generous} && systemctl reload nginx"
+        )
+        yield
+        host.check_output("cp -p /run/limits.conf /etc/nginx/atlas-limits.conf && systemctl reload nginx")
+
+
+def repeat(host, command: str, running, times: int, pause: float) -> int:
+    """Run a command again and again while the visitors ask; return how often."""
+    done = 0
+    while running() and done < times:
+        host.check_output(command)
+        done += 1
+        host.check_output(f"sleep {pause}")
+    return done
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.usefixtures("_unlimited")
+@pytest.mark.parametrize("what", CASES)
+def test_of_ten_thousand_requests_none_fails(host, crowd, token, what):
+    path, command, times, pause = CASES[what]
+    asked = {"path": path, "headers": token, "connections": 20, "times": 10_000, "pause": 0.015}
+    with host.sudo(), crowd("load", **asked) as ended:
+        crowd.wait(1)
+        done = repeat(host, command, crowd.running, times, pause)
+    result = ended["result"]
+    print(what, done, result)
+    assert done >= 2
+    assert result["failures"] == {}
+    assert result["statuses"] == {"200": 10_000}
