@@ -20,6 +20,7 @@ BENCHES = {
     "search": "searching and listing among 100,000",
     "serving": "the API and the pages under load",
     "miniflux": "feeds of many entries, beside miniflux",
+    "door": "nginx as the role sets it up, beside a stock one",
     "start": "from the start to ready",
     "memory": "memory after the saved pages went through",
     "ground": "provisioning Oracle Cloud, against the fake",

@@ -215,14 +215,14 @@ def test_a_password_goes_no_further_and_a_token_does(host, web, login):
         host.check_output(f"systemd-run --quiet --unit=echo python3 -c {shlex.quote(echo)}")
         try:
             host.check_output("for i in $(seq 50); do ss -Hltn | grep -q :7444 && break; sleep 0.1; done")
-            known = {"Authorization": "Bearer atl_x", "Remote-User": "owner", "X-Forwarded-For": "127.0.0.1"}
+            known = {"Authorization": "Bearer atl_x", "Door-Key": "k" * 43, "X-Forwarded-For": "127.0.0.1"}
             echoed = web.get("/api/", headers=known).text
             assert "Authorization: Bearer atl_x" in echoed
-            assert "Remote-User" not in echoed  # else anybody could say who he is
+            assert "Door-Key" not in echoed  # else anybody could say that nginx had asked him
             assert "127.0.0.1" not in echoed.partition("X-Forwarded-For:")[2].partition("\n")[0]
-            echoed = web.get("/", auth=login, headers={"Remote-User": "owner"}).text
+            echoed = web.get("/", auth=login, headers={"Door-Key": "k" * 43}).text
             assert "Authorization:" not in echoed
-            assert "Remote-User" not in echoed
+            assert "Door-Key" not in echoed
             assert "X-Request-ID:" in echoed
         finally:
             host.check_output("systemctl stop echo")
