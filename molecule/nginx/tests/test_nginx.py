@@ -108,12 +108,15 @@ def test_what_is_kept_for_ever_is_compressed_and_kept_also_while_the_app_is_away
 
 def test_the_log_has_no_secrets(host, web):
     """Neither queries nor names that may be a password in the wrong field; no other log quotes it."""
+    host.check_output("systemctl restart nginx")
     mark = host.check_output("date +%s.%N")
     web.get("/api/export/feed?token=atl_quails")
     web.get("/login?q=quails", auth=("quails", "wrong"))
     web.get("/search?q=quails", headers={"Referer": "https://machine/?q=quails", "Cookie": "atlas=quails"})
     web.post("/login?quails", content=b"x" * 1_100_000)
     host.check_output("sleep 0.5")
+    assert "quails" not in host.check_output(f"journalctl --since=@{mark} --unit=nginx --output=cat")
+    assert not host.run("grep -rl quails /var/log/nginx").stdout
     lines = host.check_output(f"journalctl --since=@{mark} --identifier=nginx --output=cat").splitlines()
     assert not [line for line in lines if "quails" in line]
     logged = [json.loads(line) for line in lines]
