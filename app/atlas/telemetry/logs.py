@@ -103,10 +103,10 @@ def note(logger: str, level: int, event: str, **fields: str | float) -> None:
     The line is the same. Secrets are looked for in values alone: the names are ours.
     """
     handler = next((one for one in logging.getLogger().handlers if isinstance(one, _Handler)), None)
-    if not logging.getLogger(logger).isEnabledFor(level):
-        return
     if handler is None:
         structlog.stdlib.get_logger(logger).log(level, event, **fields)
+        return
+    if not logging.getLogger(logger).isEnabledFor(level):
         return
     begun = {"level": logging.getLevelName(level).lower(), "event": event, "logger": logger}
     line = _add_correlation_id(None, "", _stamp(None, "", begun))
