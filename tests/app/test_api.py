@@ -321,6 +321,7 @@ def test_no_question_breaks_search_or_list(client: TestClient, text: str) -> Non
 def test_nothing_answers_strangers_but_what_is_meant_to(stranger: TestClient) -> None:
     public = {"/login", "/health", "/ready", "/manifest.webmanifest", "/favicon.ico", "/robots.txt"}
     public |= {"/sw.js", "/offline", "/login/oidc", "/login/oidc/callback"}  # the same for everybody
+    public |= {"/enter", "/logged-out"}  # a way on, and a goodbye: neither shows anything
     for method, path in visitor.routes_of(stranger, {"GET", "POST", "PUT", "PATCH", "DELETE"}):
         if path in public or path.startswith("/static/"):
             continue
