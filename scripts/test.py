@@ -131,10 +131,12 @@ def show_coverage() -> bool:
 
 
 def everything() -> list[Check]:
-    """List all there is, the longest first."""
+    """List all there is, the longest first; the unit tests in two halves, so that both cores have work."""
     if not _disks():
         print(f"Left out, for a disk takes root and loop devices: {', '.join(WITH_DISK)}", flush=True)
-    return [_pytest("unit tests", "not long"), *lint(), *scenarios()]
+    app = _pytest("app tests", "not long", "tests/app")
+    other = _pytest("other tests", "not long", "--ignore=tests/app")
+    return [app, *lint(), other, *scenarios()]
 
 
 def scenarios() -> list[Check]:

@@ -190,12 +190,18 @@ def slow_page(body: str, seconds: float) -> Callable[[object], Page]:
 
 
 def test_two_workers_share_a_queue(settings, engine, tmp_path) -> None:
+    both = threading.Event()  # no page is answered before each has one, however slow the machine
+
+    def answer(n: int) -> Callable[[object], Page]:
+        return lambda _: both.wait(30) and Page(article(n))
+
     with WebServer() as web:
-        web.pages = {f"/{n}": slow_page(article(n), 0.02) for n in range(40)}
-        pair = [Process(settings, tmp_path / f"log{n}") for n in range(2)]
+        web.pages = {f"/{n}": answer(n) for n in range(40)}
+        pair = [Process(settings, tmp_path / f"log{n}", worker_threads=1) for n in range(2)]
         try:
-            wait_for(lambda: alive(engine) == 2)
             found = add(engine, *(web.url(f"/{n}") for n in range(40)))
+            wait_for(lambda: len(web.paths) == 2)
+            both.set()
             wait_for(lambda: all_ended(engine))
         finally:
             statuses = [process.end() for process in pair]
