@@ -91,12 +91,14 @@ def require() -> Engine:
 
 def packages() -> list[str]:
     """Name the Debian packages this machine lacks for building and running containers."""
-    missing = [] if find() else ["podman", "netavark", "aardvark-dns", "iptables", "slirp4netns"]
+    found = find()
+    missing = [] if found else ["podman", "netavark", "aardvark-dns", "iptables", "slirp4netns"]
     if os.geteuid() != 0:
         # podman only recommends what it needs without root; mmdebstrap needs uidmap whatever the engine.
         missing += ["dbus-user-session", "passt"] if missing else []
         missing += [] if shutil.which("newuidmap", path=_system_path()) else ["uidmap"]
-    if not (shutil.which("docker") and find()) and not shutil.which(_runtime(), path=_system_path()):
+    with_docker = found is not None and found.name == "docker"
+    if not with_docker and not shutil.which(_runtime(), path=_system_path()):
         missing.append(_runtime())
     missing += [
         package

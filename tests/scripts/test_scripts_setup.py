@@ -58,3 +58,10 @@ def test_podman_without_root_gets_what_debian_only_recommends(monkeypatch):
     monkeypatch.setattr(engine, "find", lambda: None)
     monkeypatch.setattr(engine.os, "geteuid", lambda: 1000)
     assert {"podman", "dbus-user-session", "passt"} <= {*engine.packages()}
+
+
+def test_podman_lacks_its_runtime_also_beside_a_docker_that_is_not_used(monkeypatch):
+    monkeypatch.setattr(engine, "find", lambda: engine.Engine("podman", {}))
+    monkeypatch.setattr(engine.shutil, "which", lambda name, path=None: None if "run" in name else "/it")
+    monkeypatch.setattr(engine, "_runtime", lambda: "runc")
+    assert "runc" in engine.packages()
