@@ -133,6 +133,10 @@ class Kind:
         """Remove one."""
         account.ask(self.client, f"delete_{self.noun}", *self._path(spec), current["id"])
 
+    def is_meant(self, spec: dict[str, Any], current: dict[str, Any]) -> bool:
+        """Say whether what was found is what is to be removed."""
+        return True
+
     def differing(self, spec: dict[str, Any], current: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
         """Return the fields that are not as wanted: (as it is, as it should be)."""
         # As the SDK would send it: a number that a template made text is a number, a date is a date.
@@ -479,6 +483,10 @@ class Assignment(Link):
             return []
         rows = account.rows(self.client, "get_volume_backup_policy_asset_assignment", spec["asset_id"])
         return [as_dict(row) for row in rows]
+
+    def is_meant(self, spec: dict[str, Any], current: dict[str, Any]) -> bool:
+        """Say whether it is that policy: another one, its owner has assigned by hand."""
+        return bool(spec["policy_id"] == current["policy_id"])
 
     @property
     def models(self) -> tuple[Any, Any]:

@@ -115,7 +115,7 @@ class State:
         current = self._find(wanted, kind, spec)
         self.known[wanted.key] = current
         if not wanted.present:
-            return Step(wanted, "delete" if current else "none", current)
+            return Step(wanted, "delete" if current and kind.is_meant(spec, current) else "none", current)
         if current is None:
             if wanted.identity is None:
                 self.guard.check(kind.costs, spec, wanted.where)
@@ -134,11 +134,12 @@ class State:
         return Step(wanted, "update", current, differing)
 
     def apply(self, steps: list[Step]) -> None:
-        """Do what was planned, in order.
+        """Do what was planned: first remove what is to go, the last one first, then the rest in order.
 
         Raises CloudError; what was done until then is in `changes`, and a next run goes on from there.
         """
-        for step in steps:
+        going = [step for step in reversed(steps) if step.action == "delete"]
+        for step in going + [step for step in steps if step.action != "delete"]:
             kind = KINDS[step.wanted.kind]
             doing = {"create": "making", "update": "changing", "delete": "removing"}.get(step.action, "")
             try:

@@ -128,6 +128,39 @@ def test_a_rule_opened_by_hand_is_shown_and_closed(life: Ground) -> None:
     assert not [rule for rule in rules_of(life) if rule["id"] == "BYHAND"]
 
 
+OPTIONAL = ("budget", "group", "quota", "user", "volumebackuppolicy")
+
+
+def optional(life: Ground) -> set[str]:
+    """Say which of the things that can be switched off there are."""
+    store = life.cloud.store
+    rows = [(kind, row) for kind in OPTIONAL for row in store.of(kind)]
+    found = {kind for kind, row in rows if row.id != life.cloud.user and not row.facts.get("oracles")}
+    return found | {"lock" for row in store.of("bucket") if row.facts.get("retention")}
+
+
+def test_what_is_switched_off_goes_and_comes_back(life: Ground) -> None:
+    """A lock stands in the way of versions, so it is opened before these are asked for again."""
+    versions, locked = optional(life), {"oci_storage_lock_days": 1}
+    life.play("provision", **locked).expect()
+    assert optional(life) - versions == {"lock"}
+    less = {
+        "oci_guard_email": "",
+        "oci_guard_quota": False,
+        "oci_identity_backup_user": False,
+        "oci_storage_volume_backups": 0,
+    }
+    check = life.play("provision", "--check", **less).expect()
+    run = life.play("provision", **less).expect()
+    assert check.changed == run.changed == 3
+    assert optional(life) == set()
+    assert not list((life.inventory / ".secrets").glob("oci_backup_key*"))
+    assert life.play("provision", **less).expect().changed == 0
+    life.play("provision").expect()
+    assert optional(life) == versions
+    assert life.play("provision").expect().changed == 0
+
+
 def test_what_is_used_and_what_lies_about(life: Ground) -> None:
     from tests.oci_api import seeds
 
