@@ -1,14 +1,10 @@
 """The SDK's clients of the fake, unmodified: `Clients(cloud, account).network.list_vcns(...)`."""
 
-import os
 from functools import cached_property
 from typing import Any
 
 import pytest
 from tests.oci_api.server import FakeOci
-
-os.environ["OCI_SDK_DEFAULT_RETRY_ENABLED"] = "false"  # read when the SDK is imported
-os.environ["OCI_SDK_DEFAULT_CIRCUITBREAKER_ENABLED"] = "false"
 
 sdk = pytest.importorskip("oci", reason="make setup-oci installs Oracle's SDK")
 

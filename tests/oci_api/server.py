@@ -38,7 +38,6 @@ from tests.oci_api import (
     catalogue,
     compute,
     control,
-    dns,
     errors,
     identity,
     limits,
@@ -51,6 +50,7 @@ from tests.oci_api import (
     tables,
     vnics,
     work,
+    zones,
 )
 from tests.oci_api.calls import HANDLERS, Answer, Call
 from tests.oci_api.errors import Refused
@@ -63,7 +63,6 @@ SUBJECTS = (
     blocks,
     buckets,
     compute,
-    dns,
     identity,
     money,
     monitoring,
@@ -72,6 +71,7 @@ SUBJECTS = (
     retention,
     vnics,
     work,
+    zones,
 )  # imported for the handlers they register
 
 

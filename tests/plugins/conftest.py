@@ -1,5 +1,4 @@
 import importlib
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,6 @@ import pytest
 if TYPE_CHECKING:
     from oci_operator import Operator
     from tests.oci_api.server import FakeOci
-
-os.environ["OCI_SDK_DEFAULT_RETRY_ENABLED"] = "false"  # read when the SDK is imported
-os.environ["OCI_SDK_DEFAULT_CIRCUITBREAKER_ENABLED"] = "false"
 
 # Modules import what they share under the name Ansible gives it on the machine.
 OURS = ("file_tree", "trial", "oci_account", "oci_models", "oci_kinds", "oci_free", "oci_state", "oci_sweep")

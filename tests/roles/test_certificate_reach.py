@@ -1,6 +1,7 @@
 """Whether the world finds a machine by its names: a name server and a web server of our own answer."""
 
 import contextlib
+import errno
 import http.server
 import socket
 import struct
@@ -23,14 +24,25 @@ def record(kind, data, name=b"\xc0\x0c"):
     return name + struct.pack("!HHIH", kind, 1, 60, len(data)) + data
 
 
+def both_on_one_port():
+    """A port that is free for datagrams may be in use for streams: then another."""
+    while True:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("127.0.0.1", 0))
+        try:
+            return udp, socket.create_server(udp.getsockname())
+        except OSError as error:
+            udp.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+
+
 class NameServer:
     """Answers by the kind of record asked for: records, or a code."""
 
     def __init__(self):
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
+        self.udp, self.tcp = both_on_one_port()
         self.address = f"127.0.0.1#{self.udp.getsockname()[1]}"
-        self.tcp = socket.create_server(("127.0.0.1", self.udp.getsockname()[1]))
         self.says = {dns.A: [], dns.AAAA: []}
         self.code = 0
         self.changed = lambda answer: answer
