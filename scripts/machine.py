@@ -36,6 +36,7 @@ class Machine:
     ports: dict[int, int] = field(default_factory=lambda: {22: 0})
     volumes: tuple[str, ...] = ()
     disk_megabytes: int = 0
+    network: str = ""  # the engine's own, if empty
 
 
 # Where an attached block volume shows in Oracle Cloud.
@@ -61,6 +62,7 @@ def create(container_engine: engine.Engine, machine: Machine) -> None:
         "--stop-signal=SIGRTMIN+3",
         *engine.run_arguments(container_engine),
         *publish,
+        *([f"--network={machine.network}"] if machine.network else []),
         *(f"--volume={volume}" for volume in volumes),
         *([f"--device={disk}:{DISK_INSIDE}"] if disk else []),
         base,

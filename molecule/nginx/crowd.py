@@ -3,7 +3,8 @@
 `load` asks `path` `times` times over `connections` that stay open, with `headers` and a `pause` in seconds.
 Like a browser it asks once more where a connection was closed before the first byte of an answer.
 `slowloris` opens `connections` and sends a header a little at a time, for `seconds`; `dawdle` a body.
-`flood` sends as many requests as go out. What became of them is printed as JSON.
+`flood` sends as many requests as go out. What became of them is printed as JSON. All go to the address `to`,
+if there is none to this machine.
 """
 
 import asyncio
@@ -21,7 +22,9 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def connect(wanted: dict[str, Any]) -> Streams:
     """Open a connection."""
     context = ssl.create_default_context(cafile=wanted["ca"])
-    return await asyncio.open_connection("127.0.0.1", wanted["port"], ssl=context, server_hostname="machine")
+    return await asyncio.open_connection(
+        wanted.get("to", "127.0.0.1"), wanted["port"], ssl=context, server_hostname="machine"
+    )
 
 
 def request(wanted: dict[str, Any]) -> bytes:
