@@ -38,6 +38,8 @@ SYSTEM = (
 DOWNLOADED = (
     "certbot",
     "fail2ban",
+    "msmtp",
+    "msmtp-mta",
     "nftables",
     "nginx",
     "postgresql",

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _run(asked: argparse.Namespace) -> int:
+def _run(asked: argparse.Namespace) -> int:  # noqa: PLR0911  (one a verb)
     paths = from_environment()
     match asked.command:
         case "health":
@@ -53,6 +53,10 @@ def _run(asked: argparse.Namespace) -> int:
             from atlasctl.usage.command import usage
 
             return usage(paths, as_json=asked.json, metrics=asked.metrics, check=asked.check)
+        case "mail":
+            from atlasctl.mail.command import mail
+
+            return mail(paths, asked)
         case _:
             from atlasctl.release.command import release
 
@@ -96,8 +100,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     usage.add_argument("--check", action="store_true", help="for health: judge the last report, ask nobody")
 
+    _mail(commands.add_parser("mail", help="the machine's own mail: what waits and why, a test mail"))
     _release(commands.add_parser("release", help="deploy, list, roll back and delete releases of the app"))
     return parser
+
+
+def _mail(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    test = verbs.add_parser("test", help="send a mail to the owner, and wait until the server has it")
+    test.add_argument("--to", metavar="ADDRESS", help="to somebody else")
+    verbs.add_parser("flush", help="try everything that waits now")
+    verbs.add_parser("deliver", help="for the unit: send what is due")
+    verbs.add_parser("metrics", help="for the unit: write the metrics")
+    verbs.add_parser("check", help="for health: say in one line whether mail gets out")
 
 
 def _release(parser: argparse.ArgumentParser) -> None:

@@ -41,6 +41,11 @@ class Paths(NamedTuple):
         return self.root / "etc/atlas/oci.json"
 
     @property
+    def mail_settings(self) -> Path:
+        """Where the machine's own mail goes; not there without role mail."""
+        return self.root / "etc/atlas/mail.json"
+
+    @property
     def usage_report(self) -> Path:
         """What `atlasctl usage` read last of Oracle Cloud's free limits."""
         return self.root / "var/lib/atlasctl/usage.json"

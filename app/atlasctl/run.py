@@ -6,7 +6,7 @@ import pwd
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from atlasctl.trouble import Trouble
 
@@ -37,19 +37,20 @@ def run(
     env: dict[str, str] | None = None,
     user: str | None = None,
     cwd: Path | None = None,
-    stdin: str = "",
+    stdin: str | BinaryIO = "",
     keep: tuple[int, ...] = (),
 ) -> Result:
     """Run `argv` to its end; a program that fails, hangs or is not there is a Result too, not an exception.
 
     `env` replaces the environment. `user` gives up root's rights for it (ignored unless we are root).
+    `stdin` is what the program reads, or an open file it reads from where that stands.
     `keep` are open files of ours that it finds as /dev/fd/N.
     After `timeout` seconds the program and all it started are killed.
     """
     try:
         process = subprocess.Popen(
             argv,
-            stdin=subprocess.PIPE,
+            stdin=subprocess.PIPE if isinstance(stdin, str) else stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -65,7 +66,7 @@ def run(
     except OSError as error:
         return Result(NOT_PERMITTED, "", f"{argv[0]}: {error.strerror}")
     try:
-        out, err = process.communicate(stdin, timeout=timeout)
+        out, err = process.communicate(stdin if isinstance(stdin, str) else None, timeout=timeout)
     except subprocess.TimeoutExpired:
         _kill(process.pid)
         process.communicate()

@@ -31,6 +31,9 @@ VARIANTS = {
         "atlas_public_port": 443,
         "atlas_auth_mode": "both",
         "atlas_secrets": {"smtp_password": GIVEN},
+        "atlas_mail_server": "mail.example.org",
+        "atlas_mail_user": "me@example.org",
+        "atlas_mail_password": GIVEN,
         "ansible_host": "203.0.113.10",
         "certificate_source": "letsencrypt",
         "certificate_names": ["atlas.example.org", "read.example.org"],
@@ -164,7 +167,7 @@ def test_the_environment_reads_the_same_for_a_shell_and_for_systemd(rendered):
 def test_no_secret_outside_its_file(variant):
     for path in files(variant):
         text = path.read_text()
-        if path.parent.name != "secrets" and not path.name.startswith("atlas-door"):
+        if path.parent.name != "secrets" and not path.name.startswith(("atlas-door", "mail_password")):
             assert not [secret for secret in (*SECRETS.values(), GIVEN) if secret in text], path
 
 

@@ -1,0 +1,1 @@
+"""The machine's own mail: accepted from any program as `sendmail` does, kept on disk, delivered by msmtp."""
