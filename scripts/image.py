@@ -46,9 +46,10 @@ DOWNLOADED = (
     "python3-psycopg2",
     "python3-systemd",
     "python3-venv",
+    "unattended-upgrades",
 )
-# What only the scenarios install: a certificate authority to practise with.
-PRACTISED_WITH = {"bookworm": ("pebble",), "trixie": ("pebble",)}
+# What only the scenarios install: a certificate authority to practise with, and a judge.
+PRACTISED_WITH = {"bookworm": ("lynis", "pebble"), "trixie": ("pebble",)}
 NEVER_READ = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*")
 # Timers that would take the package manager's lock in the middle of a play.
 MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer")

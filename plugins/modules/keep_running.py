@@ -7,9 +7,9 @@ DOCUMENTATION = r"""
 module: keep_running
 short_description: Keep systemd units running, many in one call
 description:
-  - Whatever became of a unit, afterwards it is unmasked, enabled, started, and what systemd has loaded is
-    what stands on disk. All units are looked at in one call of C(systemctl); nothing is done when nothing is
-    wrong.
+  - Whatever became of a unit, afterwards it is unmasked, enabled, started, and what systemd has loaded of it,
+    and of what it triggers as a timer or socket, is what stands on disk. All units are looked at in one call
+    of C(systemctl), or two; nothing is done when nothing is wrong.
   - A unit is restarted when it started before one of O(reads), or its own unit file in C(/etc), was last
     written, and reloaded when it started or was last reloaded before one of O(rereads) was. Unlike a handler,
     that cannot be forgotten by a play that is stopped between the two.
@@ -69,6 +69,7 @@ PROPERTIES = (
     "ActiveState",
     "NeedDaemonReload",
     "FragmentPath",
+    "Triggers",
     "ActiveEnterTimestampMonotonic",
     "StateChangeTimestampMonotonic",
 )
@@ -119,7 +120,9 @@ def keep_running(
     """
     units = _show(run, names)
     healed: dict[str, list[str]] = {}
-    if any(unit["NeedDaemonReload"] == "yes" or unit["LoadState"] != "loaded" for unit in units.values()):
+    triggered = sorted({name for unit in units.values() for name in unit["Triggers"].split()} - set(units))
+    loaded = [*units.values(), *(_show(run, triggered) if triggered else {}).values()]
+    if any(unit["NeedDaemonReload"] == "yes" or unit["LoadState"] != "loaded" for unit in loaded):
         masked = [name for name, unit in units.items() if unit["LoadState"] == "masked"]
         if not check:
             if masked:

@@ -19,6 +19,7 @@ class Systemd:
             "ActiveState": "active",
             "NeedDaemonReload": "no",
             "FragmentPath": "/lib/systemd/system/x",
+            "Triggers": "",
             "ActiveEnterTimestampMonotonic": ago(0),
             "StateChangeTimestampMonotonic": ago(0),
         }
@@ -69,6 +70,12 @@ def test_a_masked_unit():
 def test_systemd_learns_of_a_changed_unit_file():
     systemd = Systemd(a={"NeedDaemonReload": "yes"})
     assert systemd.keep() == {}
+    assert systemd.told == ["daemon-reload"]
+
+
+def test_systemd_learns_of_a_changed_file_of_what_a_timer_starts():
+    systemd = Systemd(**{"a.timer": {"Triggers": "a.service"}, "a.service": {"NeedDaemonReload": "yes"}})
+    assert keep_running(systemd.run, ["a.timer"], [], [], check=False) == {}
     assert systemd.told == ["daemon-reload"]
 
 

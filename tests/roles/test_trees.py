@@ -61,6 +61,7 @@ def play(home):
     cluster = "etc/postgresql/15/main"
     sources["postgresql"].append({"path": str(roles / "postgresql/cluster"), "to": cluster})
     found = {
+        "__base_shares_kernel": False,
         "__ssh_connection": {"stdout": "root"},
         "postgresql_memory_mb": 1024,
         "__postgresql_clusters": {"files": [{"path": f"/{cluster}"}]},
@@ -261,3 +262,43 @@ def test_the_question_of_an_authority_is_answered_over_http(variant):
 def test_numbers_given_as_text_stay_numbers(rendered):
     settings = json.loads((rendered["local"] / "certificate/etc/atlas/certificate.json").read_text())
     assert settings["days"] == 60
+
+
+# What dev-sec's linux-baseline wants of the kernel, by control; a container would share that with its host.
+KERNEL = {
+    "sysctl-02": {"net.ipv4.conf.all.rp_filter": "1", "net.ipv4.conf.default.rp_filter": "1"},
+    "sysctl-03": {"net.ipv4.icmp_ignore_bogus_error_responses": "1"},
+    "sysctl-04": {"net.ipv4.icmp_echo_ignore_broadcasts": "1"},
+    "sysctl-05": {"net.ipv4.icmp_ratelimit": "100"},
+    "sysctl-06": {"net.ipv4.icmp_ratemask": "88089"},
+    "sysctl-08": {"net.ipv4.conf.all.arp_ignore": "1"},
+    "sysctl-09": {"net.ipv4.conf.all.arp_announce": "2"},
+    "sysctl-10": {"net.ipv4.tcp_rfc1337": "1"},
+    "sysctl-11": {"net.ipv4.tcp_syncookies": "1"},
+    "sysctl-12": {"net.ipv4.conf.all.shared_media": "1", "net.ipv4.conf.default.shared_media": "1"},
+    "sysctl-13": {
+        f"net.{family}.conf.{scope}.accept_source_route": "0"
+        for family in ("ipv4", "ipv6")
+        for scope in ("all", "default")
+    },
+    "sysctl-14": {"net.ipv4.conf.all.accept_redirects": "0", "net.ipv4.conf.default.accept_redirects": "0"},
+    "sysctl-15": {"net.ipv4.conf.all.secure_redirects": "0", "net.ipv4.conf.default.secure_redirects": "0"},
+    "sysctl-16": {"net.ipv4.conf.all.send_redirects": "0", "net.ipv4.conf.default.send_redirects": "0"},
+    "sysctl-20": {"net.ipv6.conf.all.accept_redirects": "0", "net.ipv6.conf.default.accept_redirects": "0"},
+    "sysctl-30": {"kernel.sysrq": "0"},
+    "sysctl-31a": {"fs.suid_dumpable": "0"},
+    "sysctl-32": {"kernel.randomize_va_space": "2"},
+    "sysctl-34": {
+        "fs.protected_fifos": "2",
+        "fs.protected_hardlinks": "1",
+        "fs.protected_regular": "2",
+        "fs.protected_symlinks": "1",
+    },
+}
+
+
+@pytest.mark.parametrize("control", KERNEL)
+def test_the_kernel_is_set_as_dev_sec_wants_it(rendered, control):
+    lines = (rendered["production"] / "base/etc/sysctl.d/60-atlas.conf").read_text().splitlines()
+    settings = dict(line.lstrip("-").split(" = ") for line in lines if " = " in line and line[0] != "#")
+    assert {name: settings.get(name) for name in KERNEL[control]} == KERNEL[control]
