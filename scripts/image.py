@@ -37,6 +37,7 @@ SYSTEM = (
 )
 DOWNLOADED = (
     "certbot",
+    "debsums",
     "fail2ban",
     "msmtp",
     "msmtp-mta",
