@@ -15,7 +15,7 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import engine
@@ -32,6 +32,8 @@ LIMIT_SECONDS = 2400
 LANES = 2
 # A check that is interrupted has this long to stop its servers.
 STOP_SECONDS = 10
+# So many checks that failed are asked once more when nothing else runs; more are no accident.
+SECOND_CHANCES = 3
 # Scenarios whose machine has a disk of its own.
 WITH_DISK = ("data_volume",)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -47,12 +49,16 @@ PROGRAMS = {
 
 @dataclass(frozen=True)
 class Check:
-    """A command that ends with 0 when all is well; `junit` is where it counts its tests, if it has many."""
+    """A command that ends with 0 when all is well; `junit` is where it counts its tests, if it has many.
+
+    With the words `failed_only` besides, it runs only those of its tests that failed last time.
+    """
 
     name: str
     command: list[str]
     junit: Path | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    failed_only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,8 +169,10 @@ def _scenario(name: str) -> Check:
 
 
 def _pytest(name: str, marks: str, *options: str) -> Check:
-    junit = LOGS / f"{name.replace(' ', '-')}.xml"
-    return Check(name, ["pytest", "-m", marks, f"--junitxml={junit}", "-rs", *options], junit)
+    log = name.replace(" ", "-")
+    junit = LOGS / f"{log}.xml"
+    command = ["pytest", "-m", marks, f"--junitxml={junit}", "-rs", "-o", f"cache_dir={LOGS / log}", *options]
+    return Check(name, command, junit, failed_only=("--last-failed", "--last-failed-no-failures=none"))
 
 
 def run(checks: list[Check]) -> bool:
@@ -183,6 +191,7 @@ def run(checks: list[Check]) -> bool:
             print("Interrupted: stopping what runs.", flush=True)
             _stop(lanes, futures)
             raise
+    results, shaky = _once_more(results)
     print(f"\n{'check':<16} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
     for result in sorted(results, key=lambda result: -result.seconds):
         counts = f"{result.passed:>7} {result.failed:>7} {result.skipped:>8} {result.seconds:>8.0f}"
@@ -190,11 +199,35 @@ def run(checks: list[Check]) -> bool:
     passed = sum(result.passed for result in results)
     failed = sum(result.failed for result in results)
     skipped = sum(result.skipped for result in results)
+    if shaky:
+        print(f"Failed beside others, and passed alone: {', '.join(shaky)}")
     print(f"Took {time.monotonic() - started:.0f} s. Logs: {LOGS.relative_to(engine.ROOT)}/")
     summary = f"{passed} passed, {failed} failed, {skipped} skipped"
     (LOGS / "summary").write_text(summary + "\n")
     print(summary, flush=True)
     return failed == 0
+
+
+def _once_more(results: list[Result]) -> tuple[list[Result], list[str]]:
+    """Run the few checks that failed again, one at a time; return all results, and whose second was better.
+
+    Two busy cores make what waits for a clock fail now and then. What fails alone too is broken.
+    """
+    failed = [result for result in results if result.failed and result.seconds < LIMIT_SECONDS]
+    if len(failed) > SECOND_CHANCES:
+        return results, []
+    shaky = {}
+    for first in failed:
+        check = first.check
+        name = f"{check.name} again"
+        second = _run(replace(check, name=name, command=[*check.command, *check.failed_only]))
+        _show(second)
+        if not second.failed:
+            before = first.passed if check.failed_only else 0
+            shaky[check.name] = replace(
+                first, passed=before + second.passed, failed=0, seconds=first.seconds + second.seconds
+            )
+    return [shaky.get(result.check.name, result) for result in results], list(shaky)
 
 
 def _stop(lanes: ThreadPoolExecutor, futures: list[Future[Result]]) -> None:

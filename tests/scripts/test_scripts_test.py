@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 # A program started in the background ignores Ctrl-C, and so do its children; here it is asked to listen.
 INTERRUPTED = """
@@ -40,13 +42,56 @@ def test_ctrl_c_stops_what_runs_and_starts_nothing_more(tmp_path):
     assert {path.name for path in tmp_path.glob("started-*")} == {"started-one", "started-two"}
 
 
-def test_without_any_browser_or_server_their_packages_are_asked_for(monkeypatch):
+@pytest.fixture
+def runner(monkeypatch, tmp_path):
+    """`scripts/test.py`, with its logs elsewhere."""
     specification = importlib.util.spec_from_file_location("run_tests", ROOT / "scripts" / "test.py")
     assert specification
     assert specification.loader
     runner = importlib.util.module_from_spec(specification)
     monkeypatch.setitem(sys.modules, "run_tests", runner)
     specification.loader.exec_module(runner)
+    monkeypatch.setattr(runner, "LOGS", tmp_path)
+    monkeypatch.setattr(runner.engine, "ROOT", tmp_path)
+    return runner
+
+
+TESTS = """
+from pathlib import Path
+def test_steady():
+    with Path("steady").open("a") as file:
+        file.write("x")
+def test_shaky():
+    seen = Path("seen").exists()
+    Path("seen").touch()
+    assert seen
+def test_broken():
+    assert Path("mended").exists()
+"""
+
+
+def test_what_failed_beside_others_is_asked_once_more_alone(runner, tmp_path, capsys):
+    (tmp_path / "test_it.py").write_text(TESTS)
+    check = runner._pytest("unit tests", "not long", "test_it.py")
+    assert not runner.run([check])
+    assert (tmp_path / "summary").read_text() == "1 passed, 2 failed, 0 skipped\n"
+    (tmp_path / "mended").touch()
+    (tmp_path / "seen").unlink()
+    assert runner.run([check])
+    assert (tmp_path / "summary").read_text() == "3 passed, 0 failed, 0 skipped\n"
+    assert (tmp_path / "steady").read_text() == "xx", "what passed is not asked again"
+    said = capsys.readouterr().out
+    assert "FAILED  unit tests" in said
+    assert "Failed beside others, and passed alone: unit tests" in said
+
+
+def test_what_fails_all_over_is_not_asked_again(runner, tmp_path):
+    command = ["sh", "-c", f"echo x >> {tmp_path}/asked; exit 1"]
+    assert not runner.run([runner.Check(str(number), command) for number in range(runner.SECOND_CHANCES + 1)])
+    assert (tmp_path / "asked").read_text().count("x") == runner.SECOND_CHANCES + 1
+
+
+def test_without_any_browser_or_server_their_packages_are_asked_for(monkeypatch, runner):
     monkeypatch.setattr(Path, "glob", lambda *_: iter(()))
     monkeypatch.setattr(runner.shutil, "which", lambda _: None)
     assert runner._test_packages() == ["postgresql", "chromium", *runner.PROGRAMS]

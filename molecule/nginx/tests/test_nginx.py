@@ -178,6 +178,30 @@ def test_a_thousand_wrong_passwords_are_throttled(elsewhere):
     assert seen.count(401) < 200
 
 
+def test_only_networks_that_are_allowed_come_in(elsewhere, play, web, port):
+    def seen(address: str, path: str = STATUS) -> int:
+        return elsewhere(address, path)[0]["status"]
+
+    allowed = {"nginx_allowed_networks": ["198.51.100.7/32", "2001:db8:1::/64"]}
+    done = play("--tags=nginx", f"--extra-vars={json.dumps(allowed)}")
+    try:
+        assert done.succeeded, done.output
+        assert {seen("198.51.100.7"), seen("2001:db8:1::7")} == {200}
+        assert seen("198.51.100.7", "/login") == 401, "the password is asked for all the same"
+        for path in (STATUS, "/login", "/api/items", "/health"):
+            assert {seen("198.51.100.8", path), seen("2001:db8:2::7", path)} == {403}, path
+        assert web.get(STATUS).status_code == 403
+        challenge = httpx2.get(f"http://127.0.0.1:{port(80)}/.well-known/acme-challenge/none")
+        assert challenge.status_code == 404, "an authority asks from anywhere"
+        wrong = play("--tags=nginx", '--extra-vars={"nginx_allowed_networks": ["198.51.100.300"]}')
+        assert not wrong.succeeded
+        assert "nginx_allowed_networks" in wrong.output
+        assert seen("198.51.100.7") == 200
+    finally:
+        assert play("--tags=nginx").succeeded
+    assert web.get(STATUS).status_code == 200
+
+
 # TLS
 
 
