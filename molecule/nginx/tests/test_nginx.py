@@ -195,7 +195,7 @@ def test_only_networks_that_are_allowed_come_in(elsewhere, play, web, port):
         assert challenge.status_code == 404, "an authority asks from anywhere"
         wrong = play("--tags=nginx", '--extra-vars={"nginx_allowed_networks": ["198.51.100.300"]}')
         assert not wrong.succeeded
-        assert "nginx_allowed_networks" in wrong.output
+        assert "198.51.100.300" in wrong.output
         assert seen("198.51.100.7") == 200
     finally:
         assert play("--tags=nginx").succeeded
