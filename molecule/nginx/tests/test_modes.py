@@ -1,5 +1,7 @@
 """The three ways of guarding the pages, each as people, programs and thieves meet it."""
 
+import base64
+
 import httpx2
 import pytest
 from visiting import OURS, PAGE, csrf_of, ready
@@ -144,6 +146,20 @@ def test_a_stolen_session_dies_with_the_logout(web, mode, login, at_the_door):
     thief = {"Cookie": "; ".join(f"{name}={value}" for name, value in stolen.items())}
     for path in ("/add", "/api/items", "/settings"):
         assert web.get(path, headers={**PAGE, **thief}).status_code in (303, 401), path
+
+
+def test_a_browser_that_is_known_guesses_nginxs_password_no_faster(elsewhere, web, mode, login):
+    if mode != "both":
+        return
+    enter(web, mode, login)
+    known = {
+        "Cookie": f"__Host-atlas-door={web.cookies['__Host-atlas-door']}",
+        "Authorization": "Basic " + base64.b64encode(b"owner:wrong").decode(),
+    }
+    seen = elsewhere("198.51.100.7", "/status/", headers=known, times=600)
+    seconds = sum(one["seconds"] for one in seen)
+    # 120 at once and two a second (nginx_password_rate), where pages come 100 at once and twenty a second.
+    assert [one["status"] for one in seen].count(401) <= 130 + 2.5 * seconds
 
 
 def test_after_the_logout_the_browser_forgets_nginxs_password_too(web, mode, login):

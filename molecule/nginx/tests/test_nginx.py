@@ -182,6 +182,9 @@ def test_only_networks_that_are_allowed_come_in(elsewhere, play, web, port):
     def seen(address: str, path: str = STATUS) -> int:
         return elsewhere(address, path)[0]["status"]
 
+    def told(path: str) -> str:
+        return elsewhere("198.51.100.8", path, headers={"Accept": "text/html"})[0]["text"]
+
     allowed = {"nginx_allowed_networks": ["198.51.100.7/32", "2001:db8:1::/64"]}
     done = play("--tags=nginx", f"--extra-vars={json.dumps(allowed)}")
     try:
@@ -191,6 +194,8 @@ def test_only_networks_that_are_allowed_come_in(elsewhere, play, web, port):
         for path in (STATUS, "/login", "/api/items", "/health"):
             assert {seen("198.51.100.8", path), seen("2001:db8:2::7", path)} == {403}, path
         assert web.get(STATUS).status_code == 403
+        assert "Closed" in told("/login"), "a page of ours says so"
+        assert json.loads(told("/api/items"))["error"]
         challenge = httpx2.get(f"http://127.0.0.1:{port(80)}/.well-known/acme-challenge/none")
         assert challenge.status_code == 404, "an authority asks from anywhere"
         wrong = play("--tags=nginx", '--extra-vars={"nginx_allowed_networks": ["198.51.100.300"]}')
