@@ -101,12 +101,13 @@ def test_what_a_providers_image_says_later_does_not_count(host, play, ssh, event
         eventually(lambda: ssh().returncode == 0)  # for a moment nobody listens
 
 
-def test_a_server_that_does_not_read_our_file_is_noticed(host, play):
+def test_a_server_that_does_not_read_our_file_is_noticed(host, play, ssh, eventually):
     host.check_output("cp /etc/ssh/sshd_config /root/; sed -i /^Include/d /etc/ssh/sshd_config")
     try:
         refused = play()
     finally:
         host.check_output("mv /root/sshd_config /etc/ssh/; systemctl reload ssh")
+        eventually(lambda: ssh().returncode == 0)  # for a moment nobody listens
     assert not refused.succeeded
     assert "must begin with Include" in refused.output
 
