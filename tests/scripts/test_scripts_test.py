@@ -108,3 +108,30 @@ def test_a_failed_setup_is_one_failure_in_ci_whatever_an_older_run_said(tmp_path
     done = subprocess.run([tmp_path / ".ci" / "run"], capture_output=True, text=True, check=False)
     assert done.returncode == 2  # what make makes of it
     assert done.stdout.splitlines()[-1] == "0 passed, 1 failed, 0 skipped"
+
+
+def test_in_ci_a_test_skipped_for_want_of_a_program_has_failed(tmp_path):
+    shutil.copy(ROOT / "scripts/skips.py", tmp_path)
+    (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.skipif(True, reason='no Chromium is installed')\n"
+        "def test_a(): pass\n"
+        "@pytest.mark.skipif(True, reason='only SQLite has a lock on the whole')\n"
+        "def test_b(): pass\n"
+    )
+    (tmp_path / "test_them.py").write_text(
+        "import pytest\npytest.importorskip('no_such', reason='make setup-oci installs it')\n"
+    )
+    ends = {}
+    for ci in ("true", ""):
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "--continue-on-collection-errors"],
+            cwd=tmp_path,
+            env={**os.environ, "CI": ci, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        ends[ci] = (done.returncode, done.stdout.splitlines()[-1].split(" in ")[0])
+    assert ends == {"true": (1, "1 skipped, 2 errors"), "": (0, "3 skipped")}

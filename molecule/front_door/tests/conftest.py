@@ -125,17 +125,11 @@ class Owner:
             self.statuses.append(answer.status_code)
 
     def waited(self) -> float:
-        """Return the usual wait; nineteen of twenty pages must come within three seconds.
-
-        Client, attacker and machine share the cores, and other tests with them: on a machine of its own the
-        slowest came within one second (docs/security.md).
-        """
+        """Return the longest wait but one of twenty: client, attacker and machine share the cores."""
         assert len(self.seconds) >= 5, "looked too rarely to say anything"
         assert set(self.statuses) == {200}
         print(f"owner: {len(self.seconds)} pages, slowest {max(self.seconds):.2f} s")
-        in_order = sorted(self.seconds)
-        assert in_order[-1 - len(in_order) // 20] < 3
-        return in_order[len(in_order) // 2]
+        return sorted(self.seconds)[-1 - len(self.seconds) // 20]
 
 
 @pytest.fixture
