@@ -29,6 +29,8 @@ UNITS = "/etc/systemd/system"
 COMMAND_SECONDS = 60
 # /proc counts in hundredths of a second, and rounds down.
 TICK = 0.02
+# So long after a try that failed the timer tries again to take everything back.
+AGAIN_SECONDS = 30
 
 BOOT_UNIT = """\
 # Made by install_tree for as long as a change is on trial.
@@ -153,6 +155,7 @@ def _open(journal: str, trial: Trial) -> None:
             [
                 *("systemd-run", "--quiet", "--collect", f"--unit={_timer(trial.name)}"),
                 *(f"--on-active={trial.seconds}s", "--timer-property=AccuracySec=100ms"),
+                f"--on-unit-inactive={AGAIN_SECONDS}s",
                 *(sys.executable, os.path.join(journal, "trial.py"), "back"),
             ]
         )
@@ -200,14 +203,23 @@ def take_back(journal: str, *, boot: bool = False) -> list[str]:
 
 def _take_back(journal: str, *, boot: bool = False) -> list[str]:
     record = _read(journal)
-    paths: list[str] = file_tree.recover(journal)
+    paths: list[str] = []
+    failed = []
+    try:
+        paths = file_tree.recover(journal)
+    except file_tree.TreeError as error:
+        if record is None:
+            raise
+        failed.append(str(error))
     if record is None:
         return paths
-    failed = []
+    stuck = bool(failed)
     for load in [] if boot else record["loads"]:
         code, said = _run(load["command"], load["text"])
         if code:
             failed.append(f"`{' '.join(load['command'])}` ended with {code}: {said.strip()}")
+    if stuck:  # what needs no file is as it was; the timer tries the files again
+        raise file_tree.TreeError("; ".join(failed))
     _end(journal, record["name"], boot=boot)
     if failed:
         raise file_tree.TreeError("the files were put back, but " + "; ".join(failed))

@@ -199,6 +199,27 @@ def test_what_cannot_be_restored_is_said(place):
     assert place.units == []
 
 
+def test_what_needs_no_file_is_put_back_when_a_file_cannot_be(place, monkeypatch):
+    """A full disk keeps the owner out no longer than it must; the timer tries the file again."""
+    place.begin()
+    put = file_tree.put
+
+    def full(path, *_):
+        raise OSError(28, "No space left on device", path)
+
+    monkeypatch.setattr(file_tree, "put", full)
+    with pytest.raises(TreeError, match="No space left"):
+        take_back(place.journal)
+    assert place.state == ("new", "old")
+    assert place.units == ["trial-door-boot.service"] * 2
+    (started,) = (words for words in place.told if words[0] == "systemd-run")
+    assert "--on-unit-inactive=30s" in started
+    monkeypatch.setattr(file_tree, "put", put)
+    assert take_back(place.journal) == [str(place.file)]
+    assert place.state == ("old", "old")
+    assert place.units == []
+
+
 def test_what_is_saved_need_not_be_there(place):
     place.begin(restore=[Restore(save=["false"], load=["sh", "-c", f"cat > {place.force}"])])
     (load,) = json.loads(Path(place.journal, "trial.json").read_text())["loads"]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -58,6 +59,30 @@ def test_who_is_not_named_stays_outside_with_the_right_key(host, ssh):
         host.check_output("userdel --remove --force stranger")
 
 
+# Comes from an address, says nothing, and tells how many of the connections the server greeted.
+SILENT = """
+import socket, sys, time
+greeted, kept = 0, []
+for _ in range(60):
+    s = socket.create_connection(("127.0.0.1", 22), 10, ("127.0.0.2", 0))
+    kept.append(s)
+    try:
+        greeted += s.recv(100).startswith(b"SSH-")
+    except OSError:
+        pass
+print(greeted, flush=True)
+time.sleep(5)
+"""
+
+
+def test_one_address_does_not_take_all_the_places(host, ssh):
+    with ThreadPoolExecutor(1) as beside:
+        silent = beside.submit(host.check_output, "python3 -c %s", SILENT)
+        while not silent.done():
+            assert ssh().stdout == "root\n"
+    assert 1 <= int(silent.result()) <= 5
+
+
 def test_it_gives_up_after_a_few_keys(host):
     assert "maxauthtries 3" in host.check_output("sshd -T -C user=root,host=h,addr=192.0.2.1")
 
@@ -102,7 +127,11 @@ def test_what_a_providers_image_says_later_does_not_count(host, play, ssh, event
 
 
 def test_a_server_that_does_not_read_our_file_is_noticed(host, play, ssh, eventually):
-    host.check_output("cp /etc/ssh/sshd_config /root/; sed -i /^Include/d /etc/ssh/sshd_config")
+    # As somebody hardened it by hand: that passwords are refused says nothing about our file.
+    host.check_output(
+        "cp -p /etc/ssh/sshd_config /root/ && sed -i /^Include/d /etc/ssh/sshd_config &&"
+        " sed -i '1i PasswordAuthentication no' /etc/ssh/sshd_config"
+    )
     try:
         refused = play()
     finally:
