@@ -84,11 +84,9 @@ def main() -> None:
     if kind not in kinds:
         sys.exit(f"Usage: {sys.argv[0]} all [SCENARIO] | fast | lint | long | coverage")
     _install(with_containers=kind == "all", with_tests=kind != "lint" and not names)
-    checks = kinds[kind]()
-    if names:
-        checks = [check for check in scenarios() if check.name in names]
-        if len(checks) != len(names):
-            sys.exit(f"The scenarios are: {', '.join(check.name for check in scenarios())}.")
+    checks = [check for check in scenarios() if check.name in names] if names else kinds[kind]()
+    if names and len(checks) != len(names):
+        sys.exit(f"The scenarios are: {', '.join(check.name for check in scenarios())}.")
     if any(check in scenarios() for check in checks):
         for suite in sorted({check.environment["MACHINE_SUITE"] for check in checks if check in scenarios()}):
             image.ensure(engine.require(), suite)

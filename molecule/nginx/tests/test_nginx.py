@@ -195,6 +195,7 @@ def test_only_networks_that_are_allowed_come_in(elsewhere, play, web, port):
             assert {seen("198.51.100.8", path), seen("2001:db8:2::7", path)} == {403}, path
         assert web.get(STATUS).status_code == 403
         assert "Closed" in told("/login"), "a page of ours says so"
+        assert 'href="/status' not in told("/login"), "and leads nowhere that is closed too"
         assert json.loads(told("/api/items"))["error"]
         challenge = httpx2.get(f"http://127.0.0.1:{port(80)}/.well-known/acme-challenge/none")
         assert challenge.status_code == 404, "an authority asks from anywhere"
