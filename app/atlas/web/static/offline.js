@@ -21,4 +21,8 @@
   }
   if (list.children.length) document.getElementById("some").hidden = false;
 })();
-addEventListener("online", () => location.reload());
+// A network is not yet Atlas, and a reload would undo a tap on a link above: so only when Atlas answers.
+addEventListener("online", async () => {
+  const answer = await fetch("/manifest.webmanifest", { cache: "no-store" }).catch(() => null);
+  if (answer?.ok) location.reload();
+});
