@@ -26,7 +26,9 @@ from ansible.template import trust_as_template
 LEAVINGS = ("__pycache__", "*.pyc", ".DS_Store")
 RENDERING = {"trim_blocks": True, "lstrip_blocks": True}
 #: How long after the time of a trial the machine is given to take it back.
-GRACE_SECONDS = 20
+GRACE_SECONDS = 10
+#: How long after the first try to get in the second is made: a server that was being restarted listens again.
+SECOND_TRY_SECONDS = 5
 
 TAKEN_BACK = "Nobody could get in any more, so everything was put back as it was."
 LOST = (
@@ -134,21 +136,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _settle(
         self, trial: dict[str, Any], journal: str, client: str, task_vars: dict[str, Any] | None
     ) -> dict[str, Any]:
-        """Keep what is on trial if a new connection gets in; else wait until it is taken back, and say so."""
-        with contextlib.suppress(KeyError, AnsibleError):  # it is tried here again and again, and told
+        """Keep what is on trial if a new connection gets in; else wait until it is taken back, and say so.
+
+        Three tries, no more: whoever is refused again and again is banned, by fail2ban and by OpenSSH itself.
+        """
+        with contextlib.suppress(KeyError, AnsibleError):  # how often it is tried is decided here
             self._connection.set_option("reconnection_retries", 0)
-        end, last = time.monotonic() + trial["seconds"] + GRACE_SECONDS, ""
-        while True:
+        began, words = time.monotonic(), LOST.format(seconds=GRACE_SECONDS, unit=f"trial-{trial['name']}")
+        state, last = "", ""
+        for seconds in _tries(trial["seconds"]):
+            time.sleep(max(0, began + seconds - time.monotonic()))
             state, said = self._keep(journal, task_vars)
             if state == "kept":
                 return {"trial": "kept"}
             if state == "gone":
                 words = TAKEN_BACK
                 break
-            if time.monotonic() > end:
-                words = LOST.format(seconds=GRACE_SECONDS, unit=f"trial-{trial['name']}")
-                break
-            time.sleep(1)
             last = said
         hint = trial["hint"].replace("{client}", client or "where you are")
         return {"failed": True, "trial": state, "msg": "\n".join(filter(None, [words, hint, last]))}
@@ -223,6 +226,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 )
             contents[path] = text.encode()
         return contents
+
+
+def _tries(trial_seconds: int) -> list[int]:
+    """List when a new connection is tried: at once, once more, and when all must have been taken back."""
+    return [0, min(SECOND_TRY_SECONDS, trial_seconds // 2), trial_seconds + GRACE_SECONDS]
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -96,8 +96,11 @@ def begin(
     journal: str,
     validate: Sequence[Sequence[str]] = (),
     check: bool = False,
+    client: str = "",
 ) -> Outcome:
     """Install and apply `tree`; what was before comes back in `trial.seconds` unless `keep` is called.
+
+    `client` is who tries, an address: whoever bans strangers can read in the record that this is none.
 
     Raises file_tree.TreeError: when the tree cannot be installed, or a command fails, after all was put back.
     """
@@ -110,7 +113,7 @@ def begin(
         outcome.drifted = "" if outcome.result.changes else _drift(trial)
         if not outcome.result.changes and not outcome.drifted:
             return outcome
-        _open(journal, trial)
+        _open(journal, trial, client)
         try:
             if outcome.result.changes:
                 file_tree.begin(journal, outcome.result.changes)
@@ -133,12 +136,17 @@ def _drift(trial: Trial) -> str:
     return ""
 
 
-def _open(journal: str, trial: Trial) -> None:
+def _open(journal: str, trial: Trial, client: str) -> None:
     """Remember what is not in files, and see to it that everything is taken back."""
     loads = [
         {"command": list(restore.load), "text": _saved(restore.save)} for restore in reversed(trial.restore)
     ]
-    record = {"name": trial.name, "opened": time.clock_gettime(time.CLOCK_BOOTTIME), "loads": loads}
+    record = {
+        "name": trial.name,
+        "opened": time.clock_gettime(time.CLOCK_BOOTTIME),
+        "client": client,
+        "loads": loads,
+    }
     for name, module in (("file_tree.py", file_tree), ("trial.py", sys.modules[__name__])):
         _write(os.path.join(journal, name), inspect.getsource(module))
     _write(_record(journal), json.dumps(record))

@@ -110,7 +110,8 @@ options:
       - For what decides who gets in. Once the files are there and O(trial.apply) has run, a new connection is
         made; only if it gets in, the transaction is closed. If not, the machine itself puts everything back
         after O(trial.seconds), even if the controller is gone or the machine was restarted, and the task
-        fails. All of it happens only when a file differs, or O(trial.holds) says what does not hold.
+        fails. A connection is tried three times at most, lest whoever runs this be banned. All of it happens
+        only when a file differs, or O(trial.holds) says what does not hold.
       - In check mode O(trial.holds) is asked, too.
     type: dict
     suboptions:
@@ -256,6 +257,7 @@ def _try(module: AnsibleModule, tree: Tree) -> None:
         journal=f"{module.params['journal']}/{trial.name}",
         validate=module.params["validate"],
         check=module.check_mode,
+        client=client,
     )
     module.exit_json(
         changed=outcome.changed,

@@ -270,6 +270,19 @@ def test_three_tries_with_three_wrong_keys_each_are_no_ban(host, street, eventua
     assert street.greeted(22, OWNER)
 
 
+def test_the_operator_is_no_stranger_while_a_change_is_on_trial(host, eventually, wrong_keys):
+    """Who is shut out by the change fails to get in anew; the record is as install_tree writes it."""
+    tell(host, "set sshd maxretry 1")
+    record = "/var/lib/install_tree/ssh/trial.json"
+    host.check_output(f'echo \'{{"name": "ssh", "client": "{OWNER}"}}\' > {record}')
+    wrong_keys(OWNER)
+    wrong_keys(GUESSER)
+    eventually(lambda: banned(host, "sshd") == {GUESSER})
+    host.check_output(f"rm {record}")
+    wrong_keys(OWNER)
+    eventually(lambda: banned(host, "sshd") == {GUESSER, OWNER})
+
+
 def test_who_comes_from_an_ignored_network_is_never_banned(host, street, visit, wrong_keys):
     for _ in range(15):
         wrong_keys(IGNORED)
