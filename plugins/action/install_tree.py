@@ -35,6 +35,16 @@ LOST = (
     "Nobody gets in any more, and {seconds} s later, by when the machine should have put everything back by "
     "itself, still not. Look at its console: `systemctl status {unit}.timer {unit}.service`."
 )
+# Of a run that does not come by SSH: whether somebody gets in by SSH, it cannot try.
+UNTRIED = (
+    "Whether somebody still gets in was not tried: this run does not come by SSH ({connection}). The change "
+    "of {name} was kept all the same, as {why}. Come in by SSH before you leave the way you came."
+)
+WHY_KEPT = {
+    "answers": "the SSH server still answers on the machine itself",
+    "untried": "no SSH server answers on the machine itself, and none did before",
+}
+MUTE = "The SSH server answered on the machine itself before the change, and does not any more."
 
 ATTRIBUTES: dict[str, Any] = {
     "owner": {"type": "str"},
@@ -149,6 +159,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             state, said = self._keep(journal, task_vars)
             if state == "kept":
                 return {"trial": "kept"}
+            if state in WHY_KEPT:
+                words = UNTRIED.format(
+                    connection=self._play_context.connection, name=trial["name"], why=WHY_KEPT[state]
+                )
+                return {"trial": "kept", "warnings": [words]}
             if state == "gone":
                 words = TAKEN_BACK
                 break
@@ -171,6 +186,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "SSH makes no new connection but goes on with an old one: is there a ControlMaster in your "
                 "own SSH configuration?"
             )
+        if answer.get("state") == "mute":
+            return "mute", MUTE
         return str(answer.get("state", "failed")), str(answer.get("msg") or answer.get("module_stdout") or "")
 
     def _sources(self, places: list[Any], dest: str) -> dict[str, Source]:

@@ -32,6 +32,13 @@ TICK = 0.02
 # So long after a try that failed the timer tries again to take everything back.
 AGAIN_SECONDS = 30
 
+# What `keep` says when it did.
+KEPT = ("kept", "answers", "untried")
+# A server on this machine answers at once, or is asked again.
+ANSWER_SECONDS = 3
+# One at a time: whoever asks for many and logs in with none is soon not answered any more.
+KEY_KINDS = ("ed25519", "rsa", "ecdsa")
+
 BOOT_UNIT = """\
 # Made by install_tree for as long as a change is on trial.
 [Unit]
@@ -146,6 +153,7 @@ def _open(journal: str, trial: Trial, client: str) -> None:
         "opened": time.clock_gettime(time.CLOCK_BOOTTIME),
         "client": client,
         "loads": loads,
+        "answered": ssh_answers(),
     }
     for name, module in (("file_tree.py", file_tree), ("trial.py", sys.modules[__name__])):
         _write(os.path.join(journal, name), inspect.getsource(module))
@@ -186,18 +194,25 @@ def _saved(command: Sequence[str]) -> str:
 def keep(journal: str, came_in: float | None) -> str:
     """Close the trial: `kept`, or why not: `gone` (taken back already), `stale` (an old connection asks).
 
-    `came_in` is when the connection was made, in seconds since boot; None if it is none of SSH.
+    `came_in` is when the connection was made, in seconds since boot; None if it is none of SSH. Such a one
+    proves nothing about the way in, so what can be seen from the machine itself must do: `answers` (kept, as
+    the SSH server still does), `mute` (not kept, as it no longer does) or `untried` (kept; it never did).
     """
+    state = "kept"
     with file_tree.locked(journal):
         record = _read(journal)
         if record is None:
             return "gone"
-        if came_in is not None and came_in < record["opened"] - TICK:
+        if came_in is None:
+            state = ("answers" if ssh_answers() else "mute") if record["answered"] else "untried"
+            if state == "mute":
+                return state
+        elif came_in < record["opened"] - TICK:
             return "stale"
         if file_tree.journalled(journal):
             file_tree.close(journal)
         _end(journal, record["name"])
-    return "kept"
+    return state
 
 
 def take_back(journal: str, *, boot: bool = False) -> list[str]:
@@ -257,6 +272,24 @@ def came_in() -> tuple[float | None, str]:
         if words[0].startswith("sshd"):
             return int(words[20]) / os.sysconf("SC_CLK_TCK"), client
     return None, client
+
+
+def ssh_answers() -> bool:
+    """Say whether an SSH server answers on this machine's own addresses, as far as an exchange of keys."""
+    code, said = _run(["sshd", "-T"])
+    ports = [words[1] for words in map(str.split, said.splitlines()) if words[:1] == ["port"]]
+    return code == 0 and any(
+        _shows_key(port, address, kind)
+        for port in ports
+        for address in ("127.0.0.1", "::1")
+        for kind in KEY_KINDS
+    )
+
+
+def _shows_key(port: str, address: str, kind: str) -> bool:
+    code, said = _run(["ssh-keyscan", "-T", str(ANSWER_SECONDS), "-p", port, "-t", kind, address])
+    lines = [line.split() for line in said.splitlines() if not line.startswith("#")]
+    return code == 0 and any(len(words) == 3 and words[1].startswith(("ssh-", "ecdsa-")) for words in lines)
 
 
 def _ancestors() -> Iterator[int]:

@@ -112,6 +112,9 @@ options:
         after O(trial.seconds), even if the controller is gone or the machine was restarted, and the task
         fails. A connection is tried three times at most, lest whoever runs this be banned. All of it happens
         only when a file differs, or O(trial.holds) says what does not hold.
+      - Where Ansible does not come by SSH (local, into a container), no new connection proves anything. If
+        the SSH server answered on the machine itself before, it must still do so; and a warning says what was
+        not tried.
       - In check mode O(trial.holds) is asked, too.
     type: dict
     suboptions:

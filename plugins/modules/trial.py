@@ -25,7 +25,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 state:
-  description: V(kept); V(gone), if it was taken back already; V(stale), if the connection is an older one.
+  description:
+    - V(kept); V(gone), if it was taken back already; V(stale), if the connection is an older one.
+    - Through a connection that is none of SSH V(answers), if it was kept because the SSH server still answers
+      on the machine itself; V(untried), if it was kept and no SSH server answered there before either;
+      V(mute), if it was not kept as the SSH server does not answer any more.
   returned: success
   type: str
 client:
@@ -36,7 +40,7 @@ client:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.file_tree import TreeError
-from ansible.module_utils.trial import came_in, keep
+from ansible.module_utils.trial import KEPT, came_in, keep
 
 
 def main() -> None:
@@ -47,7 +51,7 @@ def main() -> None:
         state = keep(module.params["journal"], since)
     except (TreeError, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=state == "kept", state=state, client=client)
+    module.exit_json(changed=state in KEPT, state=state, client=client)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class Place:
         self.force.write_text("old")
         self.told: list[list[str]] = []
         self.fails = ""
+        self.answers = True
 
     def trial(self, **options: object) -> Trial:
         words = {
@@ -53,6 +54,7 @@ class Place:
 def place(tmp_path, monkeypatch):
     place = Place(tmp_path)
     monkeypatch.setattr(trial, "UNITS", str(tmp_path / "units"))
+    monkeypatch.setattr(trial, "ssh_answers", lambda: place.answers)
     (tmp_path / "units").mkdir()
     run = trial._run
 
@@ -89,7 +91,48 @@ def test_an_old_connection_proves_nothing(place):
     place.begin()
     assert keep(place.journal, old) == "stale"
     assert place.units != []
-    assert keep(place.journal, None) == "kept"  # nothing that SSH carries
+    assert keep(place.journal, now()) == "kept"
+
+
+def test_who_does_not_come_by_ssh_asks_the_server_from_the_machine_itself(place):
+    place.begin()
+    place.answers = False
+    assert keep(place.journal, None) == "mute"
+    assert take_back(place.journal) == [str(place.file)]
+    place.answers = True
+    place.begin()
+    assert keep(place.journal, None) == "answers"
+    assert take_back(place.journal) == []
+
+
+def test_where_no_server_answered_before_none_is_missed(place):
+    place.answers = False
+    place.begin()
+    assert keep(place.journal, None) == "untried"
+    assert place.units == []
+
+
+@pytest.mark.parametrize(
+    ("listens", "shown", "answers"),
+    [
+        ("port 2222\nport 22\n", "127.0.0.1 ssh-ed25519 AAAA", True),
+        ("port 2222\n", "# 127.0.0.1:2222 SSH-2.0-OpenSSH_9.2p1", False),
+        ("", "127.0.0.1 ssh-ed25519 AAAA", False),
+    ],
+    ids=["a key", "a greeting and no key", "no port"],
+)
+def test_a_server_answers_that_shows_its_key(monkeypatch, listens, shown, answers):
+    asked = []
+
+    def run(command, text=""):
+        asked.append(command)
+        return 0, listens if command[0] == "sshd" else shown
+
+    monkeypatch.setattr(trial, "_run", run)
+    assert trial.ssh_answers() is answers
+    assert answers is False or asked[1:] == [
+        ["ssh-keyscan", "-T", "3", "-p", "2222", "-t", "ed25519", "127.0.0.1"]
+    ]
 
 
 def test_the_timer_is_there_before_anything_changes(place, monkeypatch):

@@ -5,8 +5,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import engine
 import pytest
 
+NAME = "atlas-test-ssh"
 FILE = "/etc/ssh/sshd_config.d/00-atlas.conf"
 ADMIN = "atlas-admin"
 
@@ -57,6 +59,59 @@ def test_who_is_not_named_stays_outside_with_the_right_key(host, ssh):
         assert ssh("-l", "stranger").stdout == "stranger\n"
     finally:
         host.check_output("userdel --remove --force stranger")
+
+
+@pytest.fixture
+def anna(host):
+    """Somebody with the right key, who was let in by hand, as the distribution has it."""
+    host.check_output(
+        "useradd --create-home --home-dir /srv/anna --shell /bin/bash --groups adm,ssh-users anna"
+    )
+    host.check_output("cp -r /root/.ssh /srv/anna/ && chown -R anna: /srv/anna/.ssh")
+    yield "anna"
+    host.check_output("userdel --remove --force anna")
+
+
+MEMBERS = "ssh : Keep nobody in it but those who may come in"
+
+
+def test_who_is_taken_out_of_the_list_stays_outside(host, play, ssh, anna):
+    named = ("--extra-vars", json.dumps({"ssh_allowed_users": [anna]}))
+    assert play(*named).changes == {}
+    assert ssh("-l", anna).stdout == "anna\n"
+    assert play("--check").changes == {MEMBERS: []}
+    assert ssh("-l", anna).stdout == "anna\n"
+    changed = play()
+    assert (changed.succeeded, changed.changes) == (True, {MEMBERS: []}), changed.output
+    assert "Permission denied" in ssh("-l", anna).stderr
+    assert host.user(anna).groups == ["anna", "adm"]
+    assert ssh("-l", ADMIN).stdout == f"{ADMIN}\n"
+    assert play().changes == {}
+    assert play("--check", *named).changes == {MEMBERS: []}
+    assert play(*named).changes == {MEMBERS: []}
+    assert ssh("-l", anna).stdout == "anna\n"
+    assert play().changes == {MEMBERS: []}
+
+
+def test_whose_own_group_it_is_cannot_stay_in_unseen(host, play, anna):
+    host.check_output("usermod --gid ssh-users anna")
+    refused = play()
+    assert not refused.succeeded
+    assert "`usermod --gid GROUP anna`" in refused.output
+    named = play("--extra-vars", json.dumps({"ssh_allowed_users": [anna]}))
+    assert named.succeeded, named.output
+    host.check_output("usermod --gid anna anna")
+    assert play().succeeded
+
+
+@pytest.mark.parametrize("mode", [["--check"], []], ids=["check", "run"])
+def test_a_name_that_is_nobodys_makes_nobody(host, play, mode):
+    members = host.check_output("getent group ssh-users")
+    refused = play(*mode, "--extra-vars", json.dumps({"ssh_allowed_users": [ADMIN, "ana"]}))
+    assert not refused.succeeded
+    assert "ssh_allowed_users names ana, and there is no such user" in " ".join(refused.output.split())
+    assert not host.user("ana").exists
+    assert host.check_output("getent group ssh-users") == members
 
 
 # Comes from an address, says nothing, and tells how many of the connections the server greeted.
@@ -199,4 +254,35 @@ def test_a_server_that_a_socket_starts(host, play, ssh):
     assert host.check_output("systemctl is-active ssh.socket") == "active"
     changed = play("--extra-vars", json.dumps({"ssh_settings": {"MaxSessions": 7}}))
     assert changed.succeeded, changed.output
+    assert play().succeeded
+
+
+@pytest.fixture
+def past_ssh(tmp_path):
+    """Variables of a run that comes as one by `podman exec` does: by no SSH, though Ansible thinks so."""
+    container = engine.require()
+    script = tmp_path / "come-in"
+    script.write_text(f"""#!/bin/bash
+exec {container.name} exec --interactive {NAME} sh -c "${{@: -1}}"
+""")
+    script.chmod(0o755)
+    return {"ansible_ssh_executable": str(script), "ansible_ssh_transfer_method": "piped"}
+
+
+@pytest.mark.timeout(200)
+def test_who_does_not_come_by_ssh_is_told_that_nobody_tried(host, play, past_ssh, ssh):
+    changed = play("--extra-vars", json.dumps({**past_ssh, "ssh_settings": {"MaxSessions": 7}}))
+    assert changed.succeeded, changed.output
+    said = " ".join(changed.output.split())
+    assert "Whether somebody still gets in was not tried" in said
+    assert "as the SSH server still answers on the machine itself" in said
+    assert ssh().stdout == "root\n"
+    before = host.file(FILE).content_string
+    # A server that has no key of the only kind it offers; `sshd -t` finds nothing wrong with it.
+    nobodys = {"HostKeyAlgorithms": "sk-ssh-ed25519@openssh.com"}
+    mute = play("--extra-vars", json.dumps({**past_ssh, "ssh_settings": nobodys}))
+    assert not mute.succeeded
+    assert "answered on the machine itself before the change" in " ".join(mute.output.split())
+    assert host.file(FILE).content_string == before
+    assert ssh().stdout == "root\n"
     assert play().succeeded
