@@ -36,8 +36,6 @@ STOP_SECONDS = 10
 SECOND_CHANCES = 3
 # Scenarios whose machine has a disk of its own.
 WITH_DISK = ("data_volume",)
-# Scenarios of roles that are in no playbook yet; by name they run.
-NOT_YET = ("fail2ban",)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # A mail server to fetch from, a feed reader that is a client, the judges of e-books, alert rules and TLS.
 PROGRAMS = {
@@ -142,8 +140,7 @@ def everything() -> list[Check]:
         print(f"Left out, for a disk takes root and loop devices: {', '.join(WITH_DISK)}", flush=True)
     app = _pytest("app tests", "not long", "tests/app")
     other = _pytest("other tests", "not long", "--ignore=tests/app")
-    print(f"Left out, for no playbook has the role yet: {', '.join(NOT_YET)}", flush=True)
-    return [app, *lint(), other, *(check for check in scenarios() if check.name not in NOT_YET)]
+    return [app, *lint(), other, *scenarios()]
 
 
 def scenarios() -> list[Check]:

@@ -93,7 +93,11 @@ def test_what_roles_install_is_in_the_image_already():
 
 @pytest.mark.parametrize(("places", "limit"), [("playbooks/*.yml", 40), ("roles/*/tasks/*.yml", 60)])
 def test_playbooks_and_task_files_stay_short(places, limit):
-    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in ROOT.glob(places)}
+    """A line a role is no length: a playbook may have as many roles as there are systems."""
+    lengths = {
+        str(path.relative_to(ROOT)): sum("- {role: " not in line for line in path.read_text().splitlines())
+        for path in ROOT.glob(places)
+    }
     assert {name: length for name, length in lengths.items() if length > limit} == {}
 
 

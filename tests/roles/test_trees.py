@@ -37,6 +37,7 @@ VARIANTS = {
         "ansible_host": "203.0.113.10",
         "certificate_source": "letsencrypt",
         "certificate_names": ["atlas.example.org", "read.example.org"],
+        "ssh_allowed_cidrs": ["198.51.100.7/32", "203.0.112.0/20", "2001:db8:7::/48", "2001:db8::/32"],
     },
     "local": {
         "atlas_domain": "localhost",
@@ -257,6 +258,16 @@ def test_the_question_of_an_authority_is_answered_over_http(variant):
     assert "listen 80;" in server
     assert "ssl" not in server
     assert "root /var/lib/atlas-challenge;" in server
+
+
+def test_never_banned_are_the_owners_networks_and_not_a_providers(rendered):
+    def ignored(variant):
+        (jail,) = (path for path in files(rendered[variant]) if path.name == "jail.local")
+        (line,) = re.findall(r"^ignoreip = (.+)$", jail.read_text(), re.MULTILINE)
+        return line.split()
+
+    assert ignored("production") == ["127.0.0.0/8", "::1", "198.51.100.7/32", "2001:db8:7::/48"]
+    assert ignored("local") == ["127.0.0.0/8", "::1"]
 
 
 def test_numbers_given_as_text_stay_numbers(rendered):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+ROOT = Path(__file__).parents[2]
+
 
 def load(path):
     return yaml.safe_load(path.read_text()) if path.exists() else {}
@@ -51,7 +53,14 @@ RIGHT = [
     {},
     # As they come from the command line: all text.
     {"atlas_public_port": "8444", "postgresql_memory_mb": "512", "certificate_days": "60"},
+    yaml.safe_load((ROOT / "inventory/local/hosts.yml").read_text())["all"]["vars"],
     {"certificate_source": "letsencrypt", "certificate_staging": "true"},
+    # Some of whom SSH is open to are the owner's neighbours only.
+    {
+        "ssh_allowed_cidrs": ["198.51.100.7/32", "203.0.0.0/16", "2001:db8:7::/48"],
+        "fail2ban_first_ban_minutes": "60",
+        "fail2ban_ssh_ports": [2222],
+    },
 ]
 WRONG = [
     (
@@ -89,6 +98,27 @@ WRONG = [
             "certificate_public_addresses": ["atlas.example.org"],
         },
         ["certificate_staging is Let's Encrypt's", "must be a URL", "not an address"],
+    ),
+    (
+        {
+            "fail2ban_ignored_networks": ["0.0.0.0/0"],
+            "fail2ban_ssh_failures": 2,
+            "fail2ban_login_failures": 21,
+            "fail2ban_longest_ban_days": 91,
+            "fail2ban_ssh_ports": [],
+        },
+        [
+            "fail2ban_ignored_networks must hold",
+            "must be at least 3",
+            "fail2ban_login_failures must not be above 20",
+            "fail2ban_longest_ban_days 1 to 90",
+            "fail2ban_ssh_ports must hold",
+        ],
+    ),
+    (
+        {"fail2ban_ignored_networks": ["home.example.org"], "fail2ban_first_ban_minutes": 1441}
+        | {"fail2ban_longest_ban_days": 1},
+        ["fail2ban_ignored_networks must hold", "must not be more than fail2ban_longest_ban_days"],
     ),
 ]
 

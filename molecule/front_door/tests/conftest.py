@@ -30,10 +30,10 @@ class Outsider:
         script = "mkdir -p /etc/atlas/certificate && cat > /etc/atlas/certificate/ca.pem"
         self.engine.execute(OUTSIDER, script, stdin=authority)
 
-    def address(self, version: int = 4) -> str:
-        """Return where the machine is on the network; an engine may have moved it when it was restarted."""
+    def address(self, version: int = 4, container: str = NAME) -> str:
+        """Return where one of the two is on the network; a restart may have moved it."""
         command = ["ip", "-json", f"-{version}", "address", "show", "dev", "eth0", "scope", "global"]
-        found = json.loads(self.engine.run("exec", NAME, *command))
+        found = json.loads(self.engine.run("exec", container, *command))
         return next((one["local"] for link in found for one in link.get("addr_info", [])), "")
 
     def start(self, program: str, *arguments: str) -> subprocess.Popen[str]:

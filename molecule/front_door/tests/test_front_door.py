@@ -13,8 +13,9 @@ import machine
 import pytest
 import yaml
 from library import Library, answers
+from outsider import SCAN
 from visiting import OURS, PAGE, csrf_of, log_in
-from world import NAME
+from world import NAME, OUTSIDER
 
 ROOT = Path(__file__).resolve().parents[3]
 LISTED = yaml.safe_load((ROOT / "group_vars/all/network.yml").read_text())["atlas_open_ports"]
@@ -26,8 +27,20 @@ FORGET = (
     "python3 -c \"import sqlite3; c = sqlite3.connect('/var/lib/atlas/atlas.db', 30);"
     " c.execute('delete from login_failures'); c.commit()\""
 )
+METRICS = "/var/lib/prometheus/node-exporter/atlas_fail2ban.prom"
+# How many of the wrong passwords each door may look at, and the jail that counts them.
+DOORS = {"app": (5, "atlas-login"), "nginx": (199, "atlas-password")}
 PATIENCE = 1.0  # what the owner waits for a page, in seconds
-UNITS = ("atlas-firewall", "ssh", "nginx", "atlas-api", "atlas-worker", "atlas-health.timer")
+UNITS = (
+    "atlas-firewall",
+    "ssh",
+    "fail2ban",
+    "nginx",
+    "atlas-api",
+    "atlas-worker",
+    "atlas-health.timer",
+    "atlas-fail2ban.timer",
+)
 
 
 @pytest.mark.timeout(240)
@@ -62,37 +75,68 @@ def basic(name: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
+class Bans:
+    """Who is banned, as fail2ban and the metrics say."""
+
+    def __init__(self, host, eventually) -> None:
+        self.host, self.eventually = host, eventually
+
+    def tell(self, words: str) -> str:
+        """Ask fail2ban; its 255 would be a lost machine."""
+        with self.host.sudo():
+            return self.host.check_output(f"fail2ban-client {words} || exit 1")
+
+    def counted(self, jail: str) -> int:
+        """Return how many are banned, as Prometheus will read it; a timer writes it every minute."""
+        with self.host.sudo():
+            self.host.check_output("systemctl start atlas-fail2ban.service")
+        line = f'atlas_fail2ban_banned{{jail="{jail}"}} '
+        return int(self.host.file(METRICS).content_string.partition(line)[2].split()[0])
+
+    def forget(self) -> None:
+        """Let nobody have failed, and nobody be banned."""
+        with self.host.sudo():
+            self.host.check_output(FORGET)
+        self.tell("unban --all")
+
+
 @pytest.fixture
-def forgotten(host):
-    """Nobody has failed, and nobody is banned: before, as a test may run again, and after."""
+def bans(host, eventually):
+    """Without any: before, as a test may run again, and after."""
+    found = Bans(host, eventually)
+    found.forget()
+    yield found
+    found.forget()
 
-    def forget():
-        with host.sudo():
-            host.check_output(FORGET)
-            if host.exists("fail2ban-client"):
-                host.check_output("fail2ban-client unban --all")
 
-    forget()
-    yield
-    forget()
+def pages_are_shut(outsider):
+    """Say whether the outsider sees nothing of the machine but SSH."""
+    return outsider.scan(outsider.address(), SCAN, "1", "1024") == {22: "open"}
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.usefixtures("forgotten")
-@pytest.mark.parametrize(("door", "most"), [("app", 5), ("nginx", 199)])
-def test_five_hundred_wrong_passwords_are_throttled_and_the_owner_works_on(
-    outsider, guesses, owner, door, most
+@pytest.mark.parametrize("door", DOORS)
+def test_a_thousand_wrong_passwords_are_throttled_then_banned_and_the_owner_works_on(
+    outsider, guesses, owner, bans, door
 ):
+    most, jail = DOORS[door]
+    guesser = outsider.address(container=OUTSIDER)
     with owner:
-        seen = outsider.ask(**guesses[door], times=500, patience=5)
+        seen = outsider.ask(**guesses[door], times=1000, patience=5)
+        bans.eventually(lambda: pages_are_shut(outsider))
     statuses = [one["status"] for one in seen]
     print(door, {status: statuses.count(status) for status in set(statuses)})
-    assert set(statuses) - {0} == {401, 429}  # 0: banned meanwhile
+    assert set(statuses) - {0} == {401, 429}  # 0: banned meanwhile, and not answered any more
     assert statuses.count(401) <= most
     assert owner.waited() < PATIENCE
+    assert bans.tell(f"get {jail} banip").split() == [guesser]
+    assert bans.counted(jail) == 1
     owner.web.cookies.clear()
     log_in(owner.web, owner.login)  # at his address nobody has counted anything
     assert owner.web.get("/add", headers=PAGE).status_code == 200
+    bans.tell(f"unban {guesser}")
+    assert [one["status"] for one in outsider.ask("/status/public.html", patience=5)] == [200]
+    assert bans.counted(jail) == 0
 
 
 @pytest.mark.timeout(240)
@@ -136,11 +180,13 @@ def test_a_restart_of_nginx_under_load_costs_no_more_than_its_moment(host, outsi
 
 
 @pytest.mark.timeout(300)
-def test_all_is_there_again_after_a_restart_of_the_machine(host, outsider, web, login, eventually):
+def test_all_is_there_again_after_a_restart_of_the_machine(host, outsider, web, login, bans):
     log_in(web, login)
     library = Library(web, host.check_output("atlas token create front"))
     number = web.post("/api/notes", json={"title": "A note", "text": "Ibis"}).json()["id"]
     before = library.item(number)
+    guesser = outsider.address(container=OUTSIDER)
+    bans.tell(f"set atlas-password banip {guesser}")
     del web.headers["Authorization"]
     booted = host.check_output("systemctl show --value --property=UserspaceTimestampMonotonic")
     container_engine = engine.require()
@@ -148,13 +194,16 @@ def test_all_is_there_again_after_a_restart_of_the_machine(host, outsider, web, 
     began = time.monotonic()
     container_engine.run("restart", "--time=20", NAME)
     assert machine.published(container_engine, NAME) == ports
-    eventually(lambda: answers(web), 90)
+    bans.eventually(lambda: answers(web), 90)
     print(f"ready again after {time.monotonic() - began:.1f} s")
     machine.wait_for_boot(container_engine, NAME)
     assert host.check_output("systemctl show --value --property=UserspaceTimestampMonotonic") != booted
     for unit in UNITS:
         assert host.service(unit).is_running, unit
     assert host.check_output("/usr/local/lib/atlas/firewall check; echo $?").endswith("0")
+    # Who is banned still is, of the rest no more is open than before.
+    assert pages_are_shut(outsider)
+    bans.tell(f"unban {guesser}")
     assert outsider.scan(outsider.address()) == TCP
     # Who was logged in still is, and what was kept is there.
     assert web.get("/add", headers=PAGE).status_code == 200
