@@ -25,6 +25,7 @@ SECRETS = {
     "atlas_door_key": "staple" * 8,
 }
 GIVEN = "tr0mb0ne"
+SECRET_FILES = ("atlas-door", "mail_password", "alertmanager.yml")
 VARIANTS = {
     "production": {
         "atlas_domain": "atlas.example.org",
@@ -34,6 +35,13 @@ VARIANTS = {
         "atlas_mail_server": "mail.example.org",
         "atlas_mail_user": "me@example.org",
         "atlas_mail_password": GIVEN,
+        "alertmanager_ntfy_url": f"https://ntfy.example.org/{GIVEN}",
+        "alertmanager_ntfy_token": GIVEN,
+        "alertmanager_slack_url": f"https://hooks.example.org/{GIVEN}",
+        "alertmanager_webhook_url": f"https://program.example.org/{GIVEN}",
+        "alertmanager_heartbeat_url": f"https://switch.example.org/{GIVEN}",
+        "alertmanager_docs_url": "https://docs.example.org/atlas",
+        "alertmanager_mute_times": [{"weekdays": ["sunday"], "location": "Europe/Berlin"}],
         "ansible_host": "203.0.113.10",
         "certificate_source": "letsencrypt",
         "certificate_names": ["atlas.example.org", "read.example.org"],
@@ -110,8 +118,8 @@ def files(directory, pattern="*"):
 def test_nothing_is_left_of_the_templates(variant):
     for path in files(variant):
         text = path.read_text()
-        if path.parent.name == "rules.d":
-            continue  # Prometheus has templates of its own
+        if path.parent.name in ("rules.d", "alertmanager.d") or path.name == "alertmanager.yml":
+            continue  # Prometheus and Alertmanager have templates of their own
         assert "{{" not in text, path
         assert "{%" not in text, path
         assert text.endswith("\n") or path.parent.name == "secrets", path
@@ -149,7 +157,7 @@ def test_atlasctl_understands_every_health_check(variant, tmp_path):
 def test_units_start_what_is_there(variant):
     for path in files(variant, "*.service"):
         (command,) = re.findall(r"^ExecStart=(\S+)", path.read_text(), re.MULTILINE)
-        assert command.startswith(("/opt/atlas/current/bin/", "/usr/local/")), path
+        assert command.startswith(("/opt/atlas/current/bin/", "/usr/local/", "/usr/bin/msmtpd")), path
 
 
 def test_timers_have_a_service_and_are_enabled_by_install(variant):
@@ -169,7 +177,7 @@ def test_the_environment_reads_the_same_for_a_shell_and_for_systemd(rendered):
 def test_no_secret_outside_its_file(variant):
     for path in files(variant):
         text = path.read_text()
-        if path.parent.name != "secrets" and not path.name.startswith(("atlas-door", "mail_password")):
+        if path.parent.name != "secrets" and not path.name.startswith(SECRET_FILES):
             assert not [secret for secret in (*SECRETS.values(), GIVEN) if secret in text], path
 
 

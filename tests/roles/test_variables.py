@@ -44,7 +44,9 @@ def test_every_default_has_a_comment(role):
 
 def test_secrets_are_marked(role):
     options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    endings = ("password", "_secrets", "_token", "_key", "htpasswd_users")
+    # Whoever knows one of the addresses may use it.
+    addresses = ("ntfy_url", "slack_url", "webhook_url", "heartbeat_url")
+    endings = ("password", "_secrets", "_token", "_key", "htpasswd_users", *addresses)
     secret = {name for name in options if name.endswith(endings)}
     assert {name for name in options if options[name].get("no_log")} == secret
 

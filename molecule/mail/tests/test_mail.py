@@ -2,97 +2,28 @@
 
 import contextlib
 import json
-import socket
-import ssl
-import subprocess
-import threading
 from pathlib import Path
 
 import engine
 import machine
 import pytest
 import yaml
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, LoginPassword
+from mailserver import MailServer
 
 NAME = "atlas-test-mail"
 GIVEN = yaml.safe_load((Path(__file__).parents[1] / "variables.yml").read_text())
 PORT = GIVEN["atlas_mail_port"]
-LOGIN = LoginPassword(GIVEN["atlas_mail_user"].encode(), GIVEN["atlas_mail_password"].encode())
-PRIVATE = LOGIN.password.decode()
+PRIVATE = GIVEN["atlas_mail_password"]
+LOCAL_PORT = 2525
 METRICS = "/var/lib/prometheus/node-exporter/atlas_mail.prom"
-CURVE = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-CERTIFICATE = f"-x509 {CURVE} -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-
-
-class Server:
-    """A mail server on the loopback address here; the way to it from the machine is opened and shut."""
-
-    def __init__(self, directory: Path) -> None:
-        self.ssh = ["ssh", "-F", str(directory / "ssh/config"), "-o", "ExitOnForwardFailure=yes", "-N"]
-        self.mails: list[tuple[list[str], bytes]] = []
-        self.password = LOGIN.password
-        self.refused: set[str] = set()
-        self.way: subprocess.Popen | None = None
-        self.hold = threading.Event()
-        self.hold.set()
-        self.key, self.pem = directory / "mail.key", directory / "mail.pem"
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        subprocess.run(
-            ["openssl", "req", *CERTIFICATE.split(), "-keyout", self.key, "-out", self.pem],
-            check=True,
-            capture_output=True,
-        )
-        context.load_cert_chain(self.pem, self.key)
-        self.certificate = self.pem.read_text()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.controller = Controller(
-            self,
-            hostname="127.0.0.1",
-            port=self.port,
-            tls_context=context,
-            require_starttls=True,
-            auth_required=True,
-            authenticator=self.authenticate,
-        )
-        self.controller.start()
-
-    def authenticate(self, *said):
-        right = said[-1].login == LOGIN.login and said[-1].password == self.password
-        return AuthResult(success=right, handled=False)
-
-    async def handle_RCPT(self, _server, _session, envelope, address, _options):  # noqa: N802  (aiosmtpd's)
-        if address in self.refused:
-            return "550 no such user here"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802
-        self.mails.append((envelope.rcpt_tos, envelope.content))
-        return "250 OK"
-
-    def open(self) -> None:
-        self.way = subprocess.Popen([*self.ssh, "-R", f"127.0.0.1:{PORT}:127.0.0.1:{self.port}", "machine"])
-
-    def shut(self) -> None:
-        if self.way:
-            self.way.terminate()
-            self.way.wait()
-            self.way = None
-
-    def got(self, text: str) -> list[tuple[list[str], bytes]]:
-        return [mail for mail in self.mails if text.encode() in mail[1]]
 
 
 @pytest.fixture(scope="module")
 def server(host, scenario_directory):
-    made = Server(scenario_directory)
+    made = MailServer(scenario_directory, PORT, GIVEN["atlas_mail_user"], PRIVATE)
     host.check_output(f"cat > {GIVEN['mail_ca_file']} <<'END'\n{made.certificate}END")
     yield made
-    made.shut()
-    made.controller.stop()
+    made.stop()
 
 
 @pytest.fixture
@@ -189,7 +120,7 @@ def test_a_wrong_password_keeps_the_mail_and_says_so(host, up):
         assert "authentication failed" in said.stderr, said.stderr
         assert waiting(host) == 1
     finally:
-        up.password = LOGIN.password
+        up.password = PRIVATE.encode()
     host.check_output("atlasctl mail flush")
     assert waiting(host) == 0
 
@@ -272,9 +203,58 @@ def test_the_packages_sendmail_does_not_come_back(host):
     assert "atlasctl" in host.file("/usr/sbin/sendmail").content_string
 
 
-def test_the_sandbox_is_tight(host):
-    said = host.check_output("systemd-analyze security --no-pager atlas-mail.service | tail -n 1")
+@pytest.mark.parametrize("unit", ["atlas-mail.service", "atlas-smtp@1.service"])
+def test_the_sandbox_is_tight(host, unit):
+    said = host.check_output(f"systemd-analyze security --no-pager {unit} | tail -n 1")
     assert float(said.split(":")[1].split()[0]) < 2.5, said
+
+
+def by_smtp(host, *recipients, message):
+    """Speak SMTP from the machine as a program there does; return what it was told."""
+    script = (
+        "import smtplib, sys\n"
+        f"with smtplib.SMTP('127.0.0.1', {LOCAL_PORT}, timeout=30) as server:\n"
+        f"    server.sendmail('a@example.org', {list(recipients)!r}, {message!r}.encode())\n"
+    )
+    return host.run(f"python3 - <<'END'\n{script}END")
+
+
+def test_what_speaks_only_smtp_is_kept_as_well(host, down, eventually):
+    message = "Subject: by smtp\r\n\r\n..dots.\r\n.\r\nZw\u00f6lf\r\n"
+    assert by_smtp(host, "root", "friend@example.net", message=message).rc == 0
+    eventually(lambda: waiting(host) == 1)
+    down.open()
+    host.run("sleep 1")
+    eventually(lambda: host.run("atlasctl mail flush").rc == 0 and down.got("by smtp"))
+    ((recipients, content),) = down.got("by smtp")
+    assert sorted(recipients) == ["friend@example.net", GIVEN["atlas_mail_to"]]
+    lines = content.decode().split("\r\n\r\n", 1)[1].splitlines()
+    assert lines == ["..dots.", ".", "Zw\u00f6lf"], "not a byte is changed"
+
+
+def test_smtp_says_no_when_the_mail_cannot_be_kept(host):
+    """Who hands it in then tries again; a yes would be a mail lost."""
+    folder = "/var/spool/atlas-mail/incoming"
+    host.check_output(f"chmod 0500 {folder}")
+    try:
+        said = by_smtp(host, "root", message="Subject: no room\r\n\r\nx\r\n")
+        assert said.rc != 0
+        assert "451" in said.stderr, said.stderr
+    finally:
+        host.check_output(f"chmod 3733 {folder}")
+
+
+def test_smtp_is_open_to_this_machine_alone(host):
+    listening = host.check_output(f"ss -Hltn 'sport = :{LOCAL_PORT}'").split()
+    assert f"127.0.0.1:{LOCAL_PORT}" in listening
+    address = host.check_output("hostname -I").split()[0]
+    assert host.run(f"timeout 5 bash -c '</dev/tcp/{address}/{LOCAL_PORT}'").rc != 0
+
+
+def test_smtp_with_the_words_of_a_shell_runs_none(host):
+    said = by_smtp(host, "x;touch${IFS}/tmp/oops@example.net", "`touch /tmp/oops`", message="Subject: x\r\n\r\nx\r\n")
+    assert said.rc != 0
+    assert not host.file("/tmp/oops").exists
 
 
 @pytest.mark.timeout(180)
