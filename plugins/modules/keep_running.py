@@ -138,6 +138,9 @@ def keep_running(
         if wrong := _wrong(unit, reads, rereads):
             healed.setdefault(name, []).extend(wrong)
     if not check:
+        # A directory of drop-ins that was not there when systemd last looked is one it does not notice.
+        if healed and any(path.rstrip("/").endswith(".service.d") for path in reads):
+            _do(run, ["systemctl", "daemon-reload"])
         _heal(run, healed)
     return healed
 

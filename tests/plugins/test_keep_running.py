@@ -88,6 +88,19 @@ def test_a_unit_older_than_what_it_reads_is_restarted(tmp_path):
     assert Systemd(a={}).keep(reads=["/etc/passwd"]) == {}
 
 
+def test_systemd_learns_of_the_first_drop_in_of_a_unit_that_runs(tmp_path):
+    """It does not say NeedDaemonReload then, as it has not seen the directory yet."""
+    drop_ins = tmp_path / "a.service.d"
+    drop_ins.mkdir()
+    (drop_ins / "ours.conf").write_text("[Service]\n")
+    systemd = Systemd(a={"ActiveEnterTimestampMonotonic": ago(3600)})
+    assert systemd.keep(reads=[str(drop_ins)]) == {"a": ["restarted"]}
+    assert systemd.told == ["daemon-reload", "restart a"]
+    systemd = Systemd(a={})
+    assert systemd.keep(reads=["/etc/passwd"]) == {}
+    assert systemd.told == []
+
+
 def test_a_unit_that_read_its_directory_before_the_last_change_is_reloaded(tmp_path):
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites/removed").write_text("")

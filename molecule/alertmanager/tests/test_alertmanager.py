@@ -1,0 +1,309 @@
+"""Alerts that are told: by a real Alertmanager, to a mail server and a place for webhooks that keep what they get."""
+
+import email
+import http.server
+import json
+import re
+import subprocess
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email import policy
+from pathlib import Path
+
+import pytest
+import yaml
+from mailserver import MailServer
+
+GIVEN = yaml.safe_load((Path(__file__).parents[1] / "variables.yml").read_text())
+UNIT = "prometheus-alertmanager.service"
+API = "http://127.0.0.1:9093/alertmanager/api/v2"
+PRIVATE = "tr0mb0ne"
+
+
+class Hooks:
+    """A place for webhooks: what came is in `calls`, as path, headers and body."""
+
+    def __init__(self, ssh: list[str]) -> None:
+        self.calls: list[tuple[str, dict[str, str], bytes]] = []
+        hooks = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                hooks.calls.append((self.path, dict(self.headers), body))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        way = f"127.0.0.1:5588:127.0.0.1:{self.server.server_address[1]}"
+        self.way = subprocess.Popen([*ssh, "-R", way, "machine"])
+
+    def got(self, start: str, text: str = "") -> list[tuple[str, dict[str, str], bytes]]:
+        return [call for call in self.calls if call[0].startswith(start) and text.encode() in call[2]]
+
+
+class Alerts:
+    """Alertmanager, spoken to from inside the machine as Prometheus does."""
+
+    def __init__(self, host) -> None:
+        self.host = host
+
+    def ask(self, path: str, method: str = "GET", body: object = None):
+        script = (
+            "import json, sys, urllib.request as r\n"
+            f"q = r.Request({API + path!r}, method={method!r}, data=sys.stdin.buffer.read() or None,"
+            " headers={'Content-Type': 'application/json'})\n"
+            "print(r.urlopen(q, timeout=20).read().decode())"
+        )
+        given = json.dumps(body) if body is not None else ""
+        said = self.host.run("printf %%s %s | python3 -c %s", given, script)
+        assert said.rc == 0, said.stderr
+        return json.loads(said.stdout) if said.stdout.strip() else None
+
+    def fire(self, *names: str, severity: str = "warning", ended: bool = False, **labels: str) -> None:
+        now = datetime.now(UTC)
+        alerts = [
+            {
+                "labels": {"alertname": name, "severity": severity, "instance": "machine", **labels},
+                "annotations": {
+                    "summary": f"{name} happened",
+                    "description": "It does so.",
+                    "runbook": f"docs/alerts.md#{name.lower()}",
+                },
+                "generatorURL": "https://machine/prometheus/graph?g0.expr=up",
+                "startsAt": (now - timedelta(minutes=5)).isoformat(),
+                "endsAt": (now + timedelta(hours=0 if ended else 1)).isoformat(),
+            }
+            for name in names
+        ]
+        self.ask("/alerts", "POST", alerts)
+
+    def end(self, *names: str, **labels: str) -> None:
+        self.fire(*names, ended=True, **labels)
+
+
+@pytest.fixture(scope="module")
+def server(host, scenario_directory):
+    made = MailServer(
+        scenario_directory, GIVEN["atlas_mail_port"], GIVEN["atlas_mail_user"], GIVEN["atlas_mail_password"]
+    )
+    host.check_output(f"cat > {GIVEN['mail_ca_file']} <<'END'\n{made.certificate}END")
+    made.open()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def hooks(server):
+    made = Hooks(server.ssh)
+    yield made
+    made.way.terminate()
+    made.way.wait()
+    made.server.shutdown()
+
+
+@pytest.fixture
+def mails(host, server, eventually):
+    """The mail server, reached from the machine, with nothing on its way any more."""
+    if not server.way:
+        server.open()
+    eventually(lambda: host.run(f"ss -Hltn | grep -q :{GIVEN['atlas_mail_port']}").rc == 0)
+    host.run("atlasctl mail flush")
+    return server
+
+
+@pytest.fixture
+def alerts(host):
+    return Alerts(host)
+
+
+def read(mail):
+    return email.message_from_bytes(mail[1], policy=policy.default)
+
+
+def subjects(server):
+    return [read(mail)["Subject"] for mail in server.mails]
+
+
+def about(server, text):
+    return [subject for subject in subjects(server) if text in subject]
+
+
+def test_an_alert_is_mailed_and_so_is_its_end(alerts, mails, eventually):
+    alerts.fire("DatabaseDown", severity="critical")
+    eventually(lambda: about(mails, "[Atlas] CRITICAL: DatabaseDown happened"))
+    (mail,) = [read(one) for one in mails.got("DatabaseDown")]
+    assert mail["To"] == "owner@example.org"
+    assert mail["From"] == "sender@example.org"
+    text = mail.get_body(("plain",)).get_content()
+    assert "CRITICAL: DatabaseDown happened" in text
+    assert re.search(r"DatabaseDown, on machine, since \d\d:\d\d UTC on \d+ \w+", text)
+    assert "It does so." in text
+    assert "What it means, what to do: https://docs.example.org/atlas/docs/alerts.md#databasedown" in text
+    assert "Graph: https://machine/prometheus/graph?g0.expr=up" in text
+    assert "All alerts, and silence: https://machine/alerts/" in text
+    html = mail.get_body(("html",)).get_content()
+    assert '<a href="https://docs.example.org/atlas/docs/alerts.md#databasedown">' in html
+    assert 'name="viewport"' in html
+    alerts.end("DatabaseDown", severity="critical")
+    eventually(lambda: about(mails, "[Atlas] Resolved: DatabaseDown happened"))
+    assert len(mails.got("DatabaseDown")) == 2
+
+
+def test_it_is_told_by_every_other_way_too(alerts, hooks, mails, eventually):
+    alerts.fire("DiskFull", severity="critical")
+    eventually(lambda: all(hooks.got(way, "DiskFull") for way in ("/ntfy/", "/slack/", "/hook/")))
+    path, headers, body = hooks.got("/ntfy/", "DiskFull")[0]
+    assert path.startswith(f"/ntfy/{PRIVATE}?tpl=1&click=https%3A//machine/alerts/&m=%7B%7B")
+    assert path.endswith("&p=4&tags=rotating_light")
+    assert headers["Authorization"] == "Bearer tk_tr0mb0ne"
+    (told,) = json.loads(body)["alerts"]
+    assert (told["status"], told["annotations"]["summary"]) == ("firing", "DiskFull happened")
+    assert hooks.got("/hook/", "DiskFull")[0][1]["Authorization"] == "Bearer hook-tr0mb0ne"
+    (attachment,) = json.loads(hooks.got("/slack/", "DiskFull")[0][2])["attachments"]
+    assert attachment["title"] == "[Atlas] CRITICAL: DiskFull happened"
+    assert attachment["title_link"] == "https://machine/alerts/"
+    assert "docs/alerts.md#diskfull" in attachment["text"]
+    alerts.end("DiskFull", severity="critical")
+    eventually(lambda: about(mails, "Resolved: DiskFull"))
+
+
+def test_what_is_for_information_goes_by_mail_alone(alerts, hooks, mails, eventually):
+    alerts.fire("Restarted", severity="info")
+    eventually(lambda: about(mails, "[Atlas] INFO: Restarted happened"))
+    assert not [call for call in hooks.calls if b"Restarted" in call[2]]
+    alerts.end("Restarted", severity="info")
+
+
+def test_a_storm_is_one_mail(alerts, mails, eventually):
+    names = [f"Storm{number}" for number in range(40)]
+    alerts.fire(*names)
+    eventually(lambda: all(mails.got(f"{name} happened") for name in names))
+    alerts.end(*names)
+    eventually(lambda: about(mails, "[Atlas] Resolved: Storm"))
+    assert len(about(mails, "Storm")) <= 3, subjects(mails)
+
+
+def test_one_thing_is_told_once(alerts, mails, eventually):
+    """The critical one, not the warning before it; and who is dead, not all that he does not do."""
+    alerts.fire("Filling", severity="critical", mountpoint="/")
+    alerts.fire("Gone", severity="critical", job="app", inhibits="job")
+    alerts.fire("Filling", mountpoint="/")
+    alerts.fire(*(f"Missing{number}" for number in range(20)), job="app")
+    alerts.fire("Filling", mountpoint="/data")
+    eventually(lambda: mails.got("Gone happened") and about(mails, "WARNING: Filling"))
+    time.sleep(3)
+    assert not mails.got("Missing"), subjects(mails)
+    for one in map(read, mails.got("WARNING: Filling")):
+        assert "more)" not in one["Subject"], "the one of / is kept quiet"
+    alerts.end("Filling", severity="critical", mountpoint="/")
+    alerts.end("Gone", severity="critical", job="app", inhibits="job")
+    alerts.end("Filling", mountpoint="/")
+    alerts.end("Filling", mountpoint="/data")
+    alerts.end(*(f"Missing{number}" for number in range(20)), job="app")
+
+
+def test_the_watchdog_keeps_the_switch_from_falling_and_bothers_nobody(alerts, hooks, mails, eventually):
+    alerts.fire("Watchdog", severity="info")
+    eventually(lambda: len(hooks.got("/heartbeat/", "Watchdog")) >= 2, seconds=25)
+    assert not mails.got("Watchdog")
+    assert not [call for call in hooks.calls if b"Watchdog" in call[2] and not call[0].startswith("/heartbeat/")]
+    alerts.end("Watchdog", severity="info")
+
+
+def test_trouble_with_mail_is_told_by_everything_else(alerts, hooks, eventually):
+    alerts.fire("MailNotDelivered")
+    eventually(lambda: all(hooks.got(way, "MailNotDelivered") for way in ("/ntfy/", "/slack/", "/hook/")))
+    assert "&p=4&" in hooks.got("/ntfy/", "MailNotDelivered")[0][0], "a loud push"
+    alerts.end("MailNotDelivered")
+
+
+@pytest.mark.timeout(120)
+def test_while_the_mail_server_is_away_nothing_is_lost(host, alerts, server, eventually):
+    """Also not what came and went meanwhile, through a restart of Alertmanager."""
+    server.shut()
+    eventually(lambda: host.run(f"ss -Hltn | grep -q :{GIVEN['atlas_mail_port']}").rc != 0)
+
+    def kept(text):
+        return host.run(f"grep -rlE 'Subject:.*{text}' /var/spool/atlas-mail").rc == 0
+
+    alerts.fire("Brief", severity="critical")
+    eventually(lambda: kept("CRITICAL: Brief"))
+    alerts.end("Brief", severity="critical")
+    eventually(lambda: kept("Resolved: Brief"))
+    host.check_output(f"systemctl restart {UNIT}")
+    alerts.fire("Lasting")
+    eventually(lambda: kept("WARNING: Lasting"))
+    server.open()
+    # By itself: nobody flushes.
+    for text in ("CRITICAL: Brief", "Resolved: Brief", "WARNING: Lasting"):
+        eventually(lambda text=text: about(server, text), seconds=60)
+    alerts.end("Lasting")
+    eventually(lambda: about(server, "Resolved: Lasting"))
+    assert len(about(server, "Lasting")) == 2, subjects(server)
+
+
+def test_it_is_told_once_through_a_restart(host, alerts, mails, eventually):
+    alerts.fire("Steady")
+    eventually(lambda: about(mails, "WARNING: Steady"))
+    host.check_output(f"systemctl restart {UNIT}")
+    alerts.fire("Steady")
+    time.sleep(5)
+    assert len(mails.got("Steady happened")) == 1, "what was told is remembered"
+    alerts.end("Steady")
+    eventually(lambda: about(mails, "Resolved: Steady"))
+
+
+def test_a_process_that_is_killed_comes_back(host, alerts, eventually):
+    host.check_output(f"systemctl kill --signal=KILL {UNIT}")
+    eventually(lambda: host.run(f"ss -Hltn | grep -q 127.0.0.1:9093 && systemctl is-active {UNIT}").rc == 0)
+    assert alerts.ask("/status")["config"]["original"]
+
+
+def test_it_is_reached_from_this_machine_alone(host):
+    listening = [line.split()[3] for line in host.check_output("ss -Hltn").splitlines()]
+    assert "127.0.0.1:9093" in listening
+    assert not [address for address in listening if address.endswith(":9094")], "no cluster"
+    assert [address for address in listening if address.endswith(":9093")] == ["127.0.0.1:9093"]
+
+
+def test_what_is_as_good_as_a_password_is_seen_by_nobody(host):
+    configuration = host.file("/etc/atlas/alertmanager.yml")
+    assert (configuration.user, configuration.mode) == ("root", 0o600)
+    assert PRIVATE in configuration.content_string
+    assert PRIVATE not in host.check_output("ps -eo args")
+    assert PRIVATE not in host.check_output("journalctl --no-pager --output=cat")
+    found = host.run(f"grep -rl {PRIVATE} /etc /run/systemd /var/lib --exclude=alertmanager.yml --exclude=mail_password")
+    assert found.stdout == ""
+    user = host.check_output(f"ps -o user= -p $(systemctl show --value -p MainPID {UNIT})")
+    assert user not in ("root", "prometheus")
+
+
+def test_what_amtool_refuses_is_not_installed(host, play):
+    before = host.file("/etc/atlas/alertmanager.yml").content_string
+    wrong = {"alertmanager_mute_times": [{"weekdays": ["caturday"]}]}
+    done = play("--extra-vars", json.dumps(wrong))
+    assert not done.succeeded
+    assert "caturday" in done.output
+    assert PRIVATE not in done.output
+    assert host.file("/etc/atlas/alertmanager.yml").content_string == before
+    assert host.service(UNIT).is_running
+
+
+@pytest.mark.parametrize("unit", [UNIT])
+def test_the_sandbox_is_tight(host, unit):
+    said = host.check_output(f"systemd-analyze security --no-pager {unit} | tail -n 1")
+    assert float(said.split(":")[1].split()[0]) <= 3.0, said
+
+
+def test_health_looks_at_it(host):
+    assert host.run("atlasctl health --json --no-heal").rc in (0, 1, 2)
+    report = json.loads(host.check_output("cat /var/lib/atlas-status/status.json"))
+    (check,) = [one for one in report["checks"] if one["name"] == "alertmanager"]
+    assert check["observed"] == "HEALTHY", check
