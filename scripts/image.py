@@ -44,6 +44,7 @@ DOWNLOADED = (
     "nftables",
     "nginx",
     "postgresql",
+    "prometheus-alertmanager",
     "python3-psycopg2",
     "python3-systemd",
     "python3-venv",

@@ -51,7 +51,11 @@ def rendered(tmp_path_factory):
     tasks = [
         {
             "name": name,
-            "install_tree": {"src": str(ROLE / "tree"), "dest": f"{home}/{name}", "journal": f"{home}/journal"},
+            "install_tree": {
+                "src": str(ROLE / "tree"),
+                "dest": f"{home}/{name}",
+                "journal": f"{home}/journal",
+            },
             "vars": {"atlas_domain": "atlas.example.org", "atlas_auth_mode": "both"} | variables,
         }
         for name, variables in VARIANTS.items()
@@ -123,7 +127,9 @@ def ways(directory):
     """Return how each receiver is told: kinds, and hosts of webhooks."""
     found = {}
     for receiver in configuration(directory)["receivers"]:
-        hooks = {urlsplit(one["url"]).hostname.partition(".")[0] for one in receiver.get("webhook_configs", [])}
+        hooks = {
+            urlsplit(one["url"]).hostname.partition(".")[0] for one in receiver.get("webhook_configs", [])
+        }
         kinds = {kind for kind in ("email", "slack") if receiver.get(f"{kind}_configs")}
         found[receiver["name"]] = hooks | kinds
     return found
@@ -150,7 +156,11 @@ def test_mail_goes_to_the_queue_of_this_machine(rendered):
 def test_a_way_that_is_muted_is_never_the_critical_one(rendered):
     routes = configuration(rendered["everything"])["route"]["routes"]
     assert [route["receiver"] for route in routes if "mute_time_intervals" in route] == ["info", "warning"]
-    assert not [route for route in configuration(rendered["mail"])["route"]["routes"] if "mute_time_intervals" in route]
+    assert not [
+        route
+        for route in configuration(rendered["mail"])["route"]["routes"]
+        if "mute_time_intervals" in route
+    ]
 
 
 def test_ntfy_gets_templates_of_its_own(rendered):

@@ -252,7 +252,9 @@ def test_smtp_is_open_to_this_machine_alone(host):
 
 
 def test_smtp_with_the_words_of_a_shell_runs_none(host):
-    said = by_smtp(host, "x;touch${IFS}/tmp/oops@example.net", "`touch /tmp/oops`", message="Subject: x\r\n\r\nx\r\n")
+    said = by_smtp(
+        host, "x;touch${IFS}/tmp/oops@example.net", "`touch /tmp/oops`", message="Subject: x\r\n\r\nx\r\n"
+    )
     assert said.rc != 0
     assert not host.file("/tmp/oops").exists
 
