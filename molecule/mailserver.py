@@ -1,4 +1,4 @@
-"""A real mail server, with TLS and a login, on the loopback address here; a port of the machine leads to it, or not."""
+"""A real mail server, with TLS and a login, on the loopback address here; a port of the machine leads to it."""
 
 import socket
 import ssl
@@ -13,7 +13,7 @@ CERTIFICATE = f"-x509 {CURVE} -days 2 -subj /CN=localhost -addext subjectAltName
 
 
 class MailServer:
-    """What it took is in `mails`, as recipients and message. `open` and `shut` are the way to it from the machine."""
+    """What it took is in `mails`, as recipients and message; the way to it is opened and shut."""
 
     def __init__(self, directory: Path, port: int, user: str, password: str) -> None:
         self.ssh = ["ssh", "-F", str(directory / "ssh/config"), "-o", "ExitOnForwardFailure=yes", "-N"]

@@ -37,7 +37,7 @@ SECOND_CHANCES = 3
 # Scenarios whose machine has a disk of its own.
 WITH_DISK = ("data_volume",)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# A mail server to fetch from, a feed reader that is a client, the judges of e-books, alert rules, alerting and TLS.
+# A mail server to fetch from, a feed reader that is a client, the judges of e-books, alerts and TLS.
 PROGRAMS = {
     "dovecot-imapd": "dovecot",
     "newsboat": "newsboat",

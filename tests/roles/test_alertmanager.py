@@ -27,6 +27,7 @@ OTHERS = {
     "alertmanager_webhook_url": "https://program.example.org/hook",
     "alertmanager_webhook_token": "secret",
 }
+RECEIVERS = ("critical", "warning", "info", "heartbeat", "nobody")
 VARIANTS = {
     "nothing": {},
     "mail": MAIL,
@@ -137,9 +138,7 @@ def ways(directory):
 
 def test_each_way_is_on_when_it_is_configured(rendered):
     everything = {"email", "slack", "ntfy", "program"}
-    assert ways(rendered["nothing"]) == dict.fromkeys(
-        ("critical", "warning", "info", "heartbeat", "nobody"), set()
-    )
+    assert ways(rendered["nothing"]) == {name: set() for name in RECEIVERS}
     assert ways(rendered["mail"])["critical"] == ways(rendered["mail"])["info"] == {"email"}
     others = ways(rendered["others"])
     assert others["critical"] == others["warning"] == others["info"] == everything - {"email"}

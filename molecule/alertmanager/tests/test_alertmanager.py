@@ -1,4 +1,4 @@
-"""Alerts that are told: by a real Alertmanager, to a mail server and a place for webhooks that keep what they get."""
+"""Alerts that are told by a real Alertmanager, to a mail server and a place for webhooks that keep them."""
 
 import email
 import http.server
@@ -91,6 +91,9 @@ class Alerts:
 
     def end(self, *names: str, **labels: str) -> None:
         self.fire(*names, ended=True, **labels)
+
+    def listens(self) -> bool:
+        return self.host.run("ss -Hltn | grep -q 127.0.0.1:9093").rc == 0
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +254,7 @@ def test_while_the_mail_server_is_away_nothing_is_lost(host, alerts, server, eve
     alerts.end("Brief", severity="critical")
     eventually(lambda: kept("Resolved: Brief"))
     host.check_output(f"systemctl restart {UNIT}")
+    eventually(alerts.listens)
     alerts.fire("Lasting")
     eventually(lambda: kept("WARNING: Lasting"))
     server.open()
@@ -266,6 +270,7 @@ def test_it_is_told_once_through_a_restart(host, alerts, mails, eventually):
     alerts.fire("Steady")
     eventually(lambda: about(mails, "WARNING: Steady"))
     host.check_output(f"systemctl restart {UNIT}")
+    eventually(alerts.listens)
     alerts.fire("Steady")
     time.sleep(5)
     assert len(mails.got("Steady happened")) == 1, "what was told is remembered"
@@ -275,7 +280,7 @@ def test_it_is_told_once_through_a_restart(host, alerts, mails, eventually):
 
 def test_a_process_that_is_killed_comes_back(host, alerts, eventually):
     host.check_output(f"systemctl kill --signal=KILL {UNIT}")
-    eventually(lambda: host.run(f"ss -Hltn | grep -q 127.0.0.1:9093 && systemctl is-active {UNIT}").rc == 0)
+    eventually(lambda: host.service(UNIT).is_running and alerts.listens())
     assert alerts.ask("/status")["config"]["original"]
 
 
