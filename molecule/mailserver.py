@@ -1,4 +1,4 @@
-"""A real mail server with TLS and a login, on the loopback address here; a port of the machine leads to it."""
+"""A real mail server with TLS and a login, on the loopback address here; the machine reaches it by a port."""
 
 import socket
 import ssl
