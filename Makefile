@@ -5,7 +5,7 @@ BIN := .venv/bin
 export HTTPS_PORT HTTP_PORT SSH_PORT SUITE DATA
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell token test test-fast test-long coverage bench lint format docs pins setup setup-oci
+.PHONY: help up down status logs shell token test test-fast test-long coverage bench lint format docs dashboards pins setup setup-oci
 
 help: ## list the verbs
 	@echo "Atlas: make VERB"
@@ -52,6 +52,9 @@ format: setup ## let ruff rewrite what it can
 
 docs: setup ## write docs/configuration.md from the argument specs
 	@$(BIN)/python scripts/docs.py
+
+dashboards: setup ## write the JSON of Grafana's dashboards from scripts/dashboards
+	@$(BIN)/python scripts/dashboards
 
 pins: setup ## resolve requirements/*.in anew into pinned, hashed *.txt
 	@$(BIN)/python scripts/pins.py

@@ -45,6 +45,7 @@ DOWNLOADED = (
     "nginx",
     "postgresql",
     "prometheus-alertmanager",
+    "python3-debian",
     "python3-psycopg2",
     "python3-systemd",
     "python3-venv",

@@ -91,7 +91,7 @@ def test_what_roles_install_is_in_the_image_already():
     assert {package for package in wanted if f'"{package}"' not in image} == set()
 
 
-@pytest.mark.parametrize(("places", "limit"), [("playbooks/*.yml", 40), ("roles/*/tasks/*.yml", 60)])
+@pytest.mark.parametrize(("places", "limit"), [("playbooks/*.yml", 50), ("roles/*/tasks/*.yml", 60)])
 def test_playbooks_and_task_files_stay_short(places, limit):
     """A line a role is no length: a playbook may have as many roles as there are systems."""
     lengths = {

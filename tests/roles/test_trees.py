@@ -23,6 +23,8 @@ SECRETS = {
     "atlas_owner_password": "correct horse",
     "atlas_database_password": "battery-staple",
     "atlas_door_key": "staple" * 8,
+    "atlas_grafana_password": "staple battery",
+    "atlas_grafana_key": "horse" * 6,
 }
 GIVEN = "tr0mb0ne"
 SECRET_FILES = ("atlas-door", "mail_password", "alertmanager.yml")
@@ -67,6 +69,7 @@ def play(home):
     given += [path for name in ROLES for path in sorted((roles / name).glob("[dv]*/main.yml"))]
     sources = {name: [str(roles / name / "tree")] for name in ROLES}
     sources["firewall"].append(str(roles / "firewall/nftables"))
+    sources["grafana"].append(str(roles / "grafana/server"))
     cluster = "etc/postgresql/15/main"
     sources["postgresql"].append({"path": str(roles / "postgresql/cluster"), "to": cluster})
     found = {
@@ -118,8 +121,9 @@ def files(directory, pattern="*"):
 def test_nothing_is_left_of_the_templates(variant):
     for path in files(variant):
         text = path.read_text()
-        if path.parent.name in ("rules.d", "alertmanager.d") or path.name == "alertmanager.yml":
-            continue  # Prometheus and Alertmanager have templates of their own
+        templates = {"rules.d", "alertmanager.d", "dashboards.d"}
+        if path.parent.name in templates or path.name == "alertmanager.yml":
+            continue  # Prometheus, Alertmanager and Grafana have templates of their own
         assert "{{" not in text, path
         assert "{%" not in text, path
         assert text.endswith("\n") or path.parent.name == "secrets", path
