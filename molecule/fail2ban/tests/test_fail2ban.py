@@ -234,6 +234,8 @@ def wrong_keys(host, street):
     host.check_output(
         "rm -f /run/wrong*; for n in 1 2 3; do ssh-keygen -q -t ed25519 -N '' -f /run/wrong$n; done"
     )
+    # From 9.8 on OpenSSH itself keeps away for a while whoever failed; a new server knows nobody.
+    host.check_output("systemctl restart ssh")
 
     def come(source):
         street.run(
@@ -390,7 +392,10 @@ def test_the_sandbox_is_tight(host, unit):
 
 def test_it_writes_no_log_file(host):
     assert "SYSOUT" in tell(host, "get logtarget")
-    assert not host.file("/var/log/fail2ban.log").exists or host.file("/var/log/fail2ban.log").size == 0
+    log = "/var/log/fail2ban.log"
+    host.check_output(f": > {log}")  # Debian 13 starts it once before it is told otherwise
+    with one_banned(host):
+        assert host.file(log).size == 0
     assert host.check_output("journalctl --unit=fail2ban --output=cat --lines=1")
 
 

@@ -14,6 +14,8 @@ DAMAGE = {
     "the database password is changed": 'runuser -u postgres -- psql -qc "alter role atlas password null"',
     "the release leads nowhere": "ln -sfn releases/nowhere /opt/atlas/current",
     "the firewall is switched off": "systemctl disable --now atlas-firewall.service",
+    "a jail is opened": "sed -i '/atlas-login/,$ s/enabled = true/enabled = false/' /etc/fail2ban/jail.local",
+    "nobody is banned any more": "systemctl disable --now fail2ban.service",
     "a service is disabled": "systemctl disable --now atlas-worker.service",
 }
 # What has to be changed, and nothing else: the tasks, and the files they write.
@@ -29,6 +31,8 @@ HEALED = {
         "/etc/nginx/sites-enabled/other.conf",
     ],
     "nginx : Keep nginx running": [],
+    "fail2ban : Install the jails": ["/etc/fail2ban/jail.local"],
+    "fail2ban : Keep the jails watched over": [],
     "atlas : Keep the user the app runs as": [],
     "atlas : Install the app's source, settings and units": ["/etc/atlas/secrets/owner_password"],
     "atlas : Put the release in place, or keep the one that serves": [],
@@ -55,5 +59,6 @@ def test_the_machine_is_as_before(host, library):
     assert host.file("/etc/atlas/secrets/owner_password").mode == 0o640
     assert host.service("atlas-worker.service").is_running
     assert host.service("atlas-worker.service").is_enabled
+    assert host.run("/usr/local/lib/atlas/fail2ban check").rc == 0
     assert host.file("/opt/atlas/current/FINISHED").exists
     assert library.client.get("/api/items").status_code == 200
