@@ -113,6 +113,7 @@ def test_fail2ban_finds_in_the_record_who_is_on_trial(
         return done.returncode == 0
 
     assert not ignored("192.0.2.7"), "there is no trial at all"
+    assert ignored("127.0.0.1"), "the machine's own address"
     tree = Tree(str(tmp_path), files=[Wanted(str(tmp_path / "door"), 0o644, content=b"new")])
     journal = str(tmp_path / "journals/door")
     trial.begin(tree, trial.Trial("door", 45, apply=[]), journal=journal, client="192.0.2.7")
