@@ -53,6 +53,10 @@ def _run(asked: argparse.Namespace) -> int:  # noqa: PLR0911  (one a verb)
             from atlasctl.usage.command import usage
 
             return usage(paths, as_json=asked.json, metrics=asked.metrics, check=asked.check)
+        case "report":
+            from atlasctl.report.command import report
+
+            return report(paths, as_html=asked.html, send=asked.send, metrics=asked.metrics)
         case "mail":
             from atlasctl.mail.command import mail
 
@@ -99,6 +103,13 @@ def _parser() -> argparse.ArgumentParser:
         "--metrics", action="store_true", help="for the timer: write metrics, say only what failed"
     )
     usage.add_argument("--check", action="store_true", help="for health: judge the last report, ask nobody")
+
+    report = commands.add_parser("report", help="the week of this machine and of the app, as it is mailed")
+    report.add_argument("--weekly", action="store_true", help="the last seven days (the default)")
+    form = report.add_mutually_exclusive_group()
+    form.add_argument("--html", action="store_true", help="as HTML")
+    form.add_argument("--send", action="store_true", help="hand it to the machine's mail, for its owner")
+    form.add_argument("--metrics", action="store_true", help="only write down that it is set up")
 
     _mail(commands.add_parser("mail", help="the machine's own mail: what waits and why, a test mail"))
     _release(commands.add_parser("release", help="deploy, list, roll back and delete releases of the app"))

@@ -50,6 +50,11 @@ class Paths(NamedTuple):
         """What `atlasctl usage` read last of Oracle Cloud's free limits."""
         return self.root / "var/lib/atlasctl/usage.json"
 
+    @property
+    def report_state(self) -> Path:
+        """When the weekly mail was handed in last, and how full the disks were then."""
+        return self.root / "var/lib/atlasctl/report.json"
+
     def below_root(self, path: Path) -> Path:
         """Return an absolute path of the machine as it is below our root."""
         return self.root / path.relative_to("/")

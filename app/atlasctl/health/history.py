@@ -148,13 +148,13 @@ def remember_event(memory: dict[str, Any], event: dict[str, Any]) -> None:
     memory["events"] = [*_list(memory, "events"), event][-KEPT_EVENTS:]
 
 
-def told(memory: dict[str, Any], key: str) -> list[dict[str, Any]]:
+def told(memory: dict[str, Any], key: str, count: int = TOLD) -> list[dict[str, Any]]:
     """Return the newest changes or events, leaving out what is not one."""
     return [
         one
         for one in _list(memory, key)
         if isinstance(one, dict) and one.keys() == KEYS[key] and parse(one["at"])
-    ][-TOLD:]
+    ][-count:]
 
 
 def _object(memory: dict[str, Any], key: str) -> dict[str, Any]:

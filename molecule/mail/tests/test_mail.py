@@ -274,3 +274,51 @@ def test_without_a_server_mail_is_kept_and_that_is_said(host, play):
     )
     assert host.run("atlasctl mail test").rc == 1
     assert play().succeeded
+
+
+def test_the_weekly_mail_survives_an_outage_and_says_that_there_is_no_app(host, down, eventually):
+    server = down
+    host.check_output("systemctl start atlas-report.service")
+    assert waiting(host) >= 1
+    assert not server.got("weekly")
+    server.open()
+    eventually(lambda: server.got("the app did not answer"), seconds=60)
+    recipients, message = server.got("the app did not answer")[0]
+    assert recipients == [GIVEN["atlas_mail_to"]]
+    assert b"THE MACHINE" in message
+    assert b"it is not installed on this machine" in message.replace(b"=\r\n", b"")
+    noted = "/var/lib/prometheus/node-exporter/atlas_report.prom"
+    assert "atlas_weekly_report_app_answered 0" in host.file(noted).content_string
+
+
+@pytest.fixture
+def app(host):
+    """An app that answers as ours does, behind the command as the role atlas installs it."""
+    wrapper = (Path(__file__).parents[3] / "roles/atlas/tree/usr/local/bin/atlas").read_text()
+    answer = json.dumps({"subject": "Atlas: 3 new", "text": "THREE CAME IN, says $(id -un)", "html": ""})
+    stub = f'#!/bin/sh\n[ "$*" = "report --weekly --json" ] && cat <<END\n{answer}\nEND\n'
+    for path, text in (("/usr/local/bin/atlas", wrapper), ("/opt/atlas/current/bin/atlas", stub)):
+        host.check_output(f"mkdir -p $(dirname {path}); cat > {path} <<'EOT'\n{text}EOT\nchmod 755 {path}")
+    host.check_output("useradd --system atlas; mkdir -p /var/lib/atlas; touch /etc/atlas/atlas.env")
+    yield
+    host.check_output(
+        "rm -r /usr/local/bin/atlas /opt/atlas /etc/atlas/atlas.env /var/lib/atlas; userdel atlas"
+    )
+
+
+@pytest.mark.usefixtures("app")
+def test_the_weekly_mail_asks_the_app_as_its_user(host, up, eventually):
+    host.check_output("systemctl start atlas-report.service")
+    eventually(lambda: up.got("Atlas: 3 new; "), seconds=60)
+    assert up.got("THREE CAME IN, says atlas")
+    noted = "/var/lib/prometheus/node-exporter/atlas_report.prom"
+    assert "atlas_weekly_report_app_answered 1" in host.file(noted).content_string
+
+
+def test_the_weekly_mail_is_due_on_sundays_also_after_a_time_off(host):
+    shown = host.check_output("systemctl show atlas-report.timer -p NextElapseUSecRealtime -p Persistent")
+    assert "Sun " in shown
+    assert "07:00:00" in shown
+    assert "Persistent=yes" in shown
+    said = host.check_output("systemd-analyze security --no-pager atlas-report.service | tail -n 1")
+    assert float(said.split(":")[1].split()[0]) <= 3.0, said
