@@ -93,6 +93,14 @@ def test_who_locks_himself_out_has_the_old_rules_back(host, play):
     assert host.check_output("cat /etc/iptables/rules.*") == file
 
 
+def test_nothing_is_taken_away_when_the_unit_stops(host):
+    before = host.check_output("iptables -S; ip6tables -S")
+    host.check_output("systemctl stop atlas-firewall")
+    assert host.check_output("iptables -S; ip6tables -S") == before
+    host.check_output("systemctl start atlas-firewall")
+    assert host.check_output("iptables -S; ip6tables -S") == before
+
+
 @pytest.mark.timeout(200)
 def test_it_outlives_a_restart(host, eventually):
     before = host.check_output("iptables -S; ip6tables -S")

@@ -31,9 +31,9 @@ while True:
 
 @pytest.fixture(scope="module", autouse=True)
 def servers(host):
-    """Something behind each listed port, and behind two that are not listed."""
+    """Something behind each listed port, and behind some that are not listed."""
     host.check_output("printf %s > /run/servers.py", SERVER)
-    ports = "80 443 5432 8000"
+    ports = "80 443 5432 8000 9000"
     host.check_output(f"systemd-run --quiet --collect --unit=servers python3 /run/servers.py {ports}")
     yield
     host.run("systemctl stop servers")
@@ -55,14 +55,74 @@ def test_of_all_tcp_ports_only_those_listed_answer(stranger, version):
 
 
 def test_the_scan_would_see_what_is_open(host, stranger):
-    host.check_output("systemctl stop atlas-firewall")
+    host.check_output("/usr/local/lib/atlas/firewall remove")
     try:
         seen = stranger.scan(MACHINE[4], 5400, 8100)
         assert {port for port, answer in seen.items() if answer == "open"} == {5432, 8000}
         assert len(seen) == 8100 - 5400 + 1
         assert stranger.scan_udp(MACHINE[4], [53, 161]) == {53: "refused", 161: "refused"}
     finally:
-        host.check_output("systemctl start atlas-firewall")
+        host.check_output("systemctl reload atlas-firewall")
+
+
+# Asks for a connection some hundred times a second, by each kind of address, until its standard input ends.
+# Says how often it asked, and how often it got one.
+KNOCKS = """
+import selectors, socket, sys, time
+ready, asked, opened, waiting = selectors.DefaultSelector(), 0, 0, []
+ready.register(sys.stdin, selectors.EVENT_READ)
+print("knocking", flush=True)
+while True:
+    for address in sys.argv[2:]:
+        s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        s.setblocking(False)
+        s.connect_ex((address, int(sys.argv[1])))
+        ready.register(s, selectors.EVENT_WRITE)
+        waiting.append(s)
+        asked += 1
+    for key, _ in ready.select(0.003):
+        if key.fileobj is sys.stdin:
+            print(asked, opened)
+            sys.exit()
+        opened += key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        ready.unregister(key.fileobj)
+    while len(waiting) > 400:
+        if (oldest := waiting.pop(0)) in ready.get_map():
+            ready.unregister(oldest)
+        oldest.close()
+"""
+
+
+def knocks(host, stranger, port, command):
+    """Return how often a stranger asked for a connection while a command ran, and how often he got one."""
+    host.check_output("rm -f /run/knocks; mkfifo /run/knocks")
+    with ThreadPoolExecutor(1) as beside:
+        running = beside.submit(
+            stranger.run,
+            f"python3 -c '{KNOCKS}' {port} {MACHINE[4]} {MACHINE[6]} < /run/knocks",
+        )
+        host.check_output(f"exec 3> /run/knocks; sleep 0.5; {command}; sleep 0.5")
+        asked, opened = map(int, running.result().stdout.split()[1:])
+    return asked, opened
+
+
+@pytest.mark.parametrize("verb", ["restart", "reload", "stop"])
+def test_a_shut_port_stays_shut_while_the_rules_are_loaded_anew(host, stranger, verb):
+    once = f"systemctl {verb} atlas-firewall && systemctl reset-failed atlas-firewall"
+    many = f"for i in $(seq 20); do {once} || exit 1; done"
+    # At a port that no other test opens: the kernel would go on with connections it has seen.
+    asked, opened = knocks(host, stranger, 9000, many)
+    host.check_output("systemctl start atlas-firewall")
+    assert asked > 200
+    assert opened == 0
+    assert host.run("/usr/local/lib/atlas/firewall check").rc == 0
+
+
+def test_the_knocking_would_hear_an_open_port(host, stranger):
+    for port, command in ((80, "true"), (5432, "/usr/local/lib/atlas/firewall remove")):
+        asked, opened = knocks(host, stranger, port, command)
+        host.check_output("systemctl reload atlas-firewall")
+        assert 0 < opened <= asked
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -13,7 +13,9 @@ DAMAGE = {
     "the htpasswd is emptied": ": > /etc/nginx/atlas.htpasswd",
     "the database password is changed": 'runuser -u postgres -- psql -qc "alter role atlas password null"',
     "the release leads nowhere": "ln -sfn releases/nowhere /opt/atlas/current",
-    "the firewall is switched off": "systemctl disable --now atlas-firewall.service",
+    "the firewall is switched off": (
+        "systemctl disable --now atlas-firewall.service && /usr/local/lib/atlas/firewall remove"
+    ),
     "a jail is opened": "sed -i '/atlas-login/,$ s/enabled = true/enabled = false/' /etc/fail2ban/jail.local",
     "nobody is banned any more": "systemctl disable --now fail2ban.service",
     "a service is disabled": "systemctl disable --now atlas-worker.service",
