@@ -109,8 +109,13 @@ class Settings(BaseSettings):
     door_key: SecretStr | None = Field(
         default=None,
         min_length=32,
-        description="Key shared with the nginx before Atlas. A browser that is logged in is given a cookie "
-        "made with it, by which that nginx knows it and does not ask for its own password. Empty: none.",
+        description="Key shared with the nginx before Atlas. With one, what a request says of where it comes "
+        "from (X-Forwarded-For, X-Forwarded-Proto) counts only if it brings the key, too (Door-Key).",
+    )
+    door_directory: Path | None = Field(
+        default=None,
+        description="Directory in which that nginx looks up which browsers are logged in, and does not ask "
+        "those for its own password. Such a browser is given a cookie made with the key. Empty: none is.",
     )
     allowed_networks: Annotated[list[Network], NoDecode] = Field(
         default=[],

@@ -1,7 +1,8 @@
 """Runs in the machine: asks its web server from an address there, over one connection, and prints what came.
 
 `python3 stranger.py '{"from": "198.51.100.7", "to": "10.88.0.2", "times": 3, "path": "/"}'`; also `method`,
-`headers`, `body`. Who is not answered any more within `patience` seconds gives up; the last status is then 0.
+`headers`, `body`, and `pause`, seconds between two. Who is not answered any more within `patience` seconds
+gives up; the last status is then 0.
 """
 
 import http.client
@@ -32,6 +33,7 @@ def main() -> None:
     connection = http.client.HTTPSConnection("machine", context=context, timeout=30)
     found = []
     for _ in range(wanted.get("times", 1)):
+        time.sleep(wanted.get("pause", 0))
         began = time.monotonic()
         try:
             answer = ask(connection, wanted, context)

@@ -1,5 +1,6 @@
 """Logging in elsewhere: at an OpenID Connect provider, or by a proxy that is trusted."""
 
+import ipaddress
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -343,19 +344,58 @@ def test_the_proxy_makes_no_accounts_and_switches_users(settings, clock) -> None
 
 def test_who_connects_is_known_behind_our_own_web_server(settings, clock) -> None:
     """nginx on this machine asks another program who it is, and passes that on."""
-    import ipaddress
-
     from atlas.commands.serve import _behind_proxy
 
     here = [ipaddress.ip_network("127.0.0.1/32")]
     inner = proxied(settings, clock, "127.0.0.1", proxy_login_networks=here)
     client = TestClient(
-        _behind_proxy(inner.app), base_url=visitor.HOST, follow_redirects=False, client=("127.0.0.1", 1)
+        _behind_proxy(inner.app, settings),
+        base_url=visitor.HOST,
+        follow_redirects=False,
+        client=("127.0.0.1", 1),
     )
     by_nginx = client.get("/add", headers={**PAGE, "Remote-User": "owner", "X-Forwarded-For": "192.0.2.7"})
     assert by_nginx.status_code == 200
     rows = client.get("/api/accounts/sessions").json()["items"]
     assert [row["address"] for row in rows] == ["192.0.2.7"]
+
+
+@pytest.mark.parametrize(
+    ("brought", "believed"),
+    [
+        ({"Door-Key": "k" * 43}, True),
+        ({}, False),
+        ({"Door-Key": "k" * 42}, False),
+        ([("Door-Key", "k" * 43), ("Door-Key", "x")], False),
+    ],
+    ids=["the key", "none", "another", "two"],
+)
+def test_with_a_key_only_who_brings_it_says_where_a_request_comes_from(
+    settings, clock, brought, believed
+) -> None:
+    """A program of this machine cannot pass for a login proxy elsewhere, nor for another address."""
+    from atlas.commands.serve import _behind_proxy
+
+    changes = {
+        "door_key": SecretStr("k" * 43),
+        "proxy_login_networks": [ipaddress.ip_network("192.0.2.7/32")],
+    }
+    inner = proxied(settings, clock, "127.0.0.1", **changes)
+    client = TestClient(
+        _behind_proxy(inner.app, settings.model_copy(update=changes)),
+        base_url=visitor.HOST,
+        follow_redirects=False,
+        client=("127.0.0.1", 1),
+    )
+    said = [("Accept", "text/html"), ("Remote-User", "owner"), ("X-Forwarded-For", "192.0.2.7")]
+    headers = [*said, *(brought.items() if isinstance(brought, dict) else brought)]
+    answer = client.get("/add", headers=headers)
+    assert answer.status_code == (200 if believed else 303)
+    if believed:
+        rows = client.get("/api/accounts/sessions").json()["items"]
+        assert [row["address"] for row in rows] == ["192.0.2.7"]
+    else:
+        assert client.get("/metrics", headers=headers[1:]).status_code == 401, "it says a proxy is between"
 
 
 def test_query_of_the_login_survives(client) -> None:

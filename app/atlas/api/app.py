@@ -32,7 +32,7 @@ from atlas.api import (
     tags,
     transcripts,
 )
-from atlas.api.auth import Gate, Tokens
+from atlas.api.auth import Gate, Tokens, tell_door
 from atlas.api.edge import Edge, error_answer, security_headers
 from atlas.api.errors import documented, problem_of
 from atlas.api.saving import Saver
@@ -56,6 +56,9 @@ THREADS = 12
 
 #: Seconds between two times that what requests counted is written.
 COUNT_SECONDS = 10.0
+
+#: Seconds between two looks whether nginx knows the sessions there are.
+DOOR_SECONDS = 10.0
 
 DESCRIPTION = """\
 Saves pages, follows feeds, and finds what was read.
@@ -130,11 +133,12 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     engine: Engine = app.state.parts.engine
-    counting = asyncio.create_task(_keep_counts(engine))
+    tasks = [asyncio.create_task(_keep_counts(engine)), asyncio.create_task(_keep_door(app.state.parts))]
     try:
         yield
     finally:
-        counting.cancel()
+        for task in tasks:
+            task.cancel()
         with suppress(SQLAlchemyError):
             tally.save(engine)
         engine.dispose()
@@ -146,6 +150,13 @@ async def _keep_counts(engine: Engine) -> None:
         await asyncio.sleep(COUNT_SECONDS)
         with suppress(SQLAlchemyError):
             await run_in_threadpool(tally.save, engine)
+
+
+async def _keep_door(parts: State) -> None:
+    """Have nginx know which sessions there are, also after other processes ended some."""
+    while parts.settings.door_directory is not None:
+        await run_in_threadpool(tell_door, parts)
+        await asyncio.sleep(DOOR_SECONDS)
 
 
 async def _answer(request: Request, error: Exception) -> Response:

@@ -12,19 +12,22 @@ import ipaddress
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from atlas import accounts
+from atlas.accounts import passes
 from atlas.api.errors import Problem, wants_page
 from atlas.database.engine import read
 from atlas.settings import Settings
@@ -41,11 +44,15 @@ PUBLIC = frozenset(
 PUBLIC_TREE = "/static/"
 METRICS = "/metrics"
 ACCOUNTS = "/api/accounts"
+#: Below these, besides by logging in and out, sessions end.
+ENDING = (f"{ACCOUNTS}/", "/settings/")
 #: Where a token may stand in the address, as feed readers can send it no other way.
 FEED = "/api/export/feed"
 
 #: The cookie by which the nginx before us knows a browser that is logged in (the role's `atlas.conf`).
 DOOR = "atlas-door"
+#: What that nginx says ("yes") when a name it passes on is one whose password it has seen itself.
+DOOR_NAMED = "door-named"
 
 #: How long a good token is believed without asking again: the longest a revoked one works (seconds).
 TOKEN_SECONDS = 2.0
@@ -144,7 +151,7 @@ class Gate:
             if renewed:
                 send = _also_setting(send, renewed)
         _refuse_foreign_write(request, parts.settings)
-        await self.app(scope, receive, send)
+        await self.app(scope, receive, _telling_the_door(send, request, parts))
 
 
 #: Where the APIs of other systems stand. Their clients know parts of these paths by heart.
@@ -183,8 +190,9 @@ def session_cookies(settings: Settings, token: str, now: datetime) -> tuple[str,
     """Return the Set-Cookie values that keep a session in the browser as long as it lasts here."""
     values = {"atlas": token}
     lasts = settings.session_days * 86_400
-    if settings.door_key is not None:
-        values[DOOR] = _door_pass(int(now.timestamp()) + lasts, settings.door_key.get_secret_value())
+    if settings.door_key is not None and settings.door_directory is not None:
+        name = passes.name_of(accounts.digest(token))
+        values[DOOR] = _door_pass(int(now.timestamp()) + lasts, name, settings.door_key.get_secret_value())
     response = Response()
     for name, value in values.items():
         response.set_cookie(
@@ -198,13 +206,22 @@ def session_cookies(settings: Settings, token: str, now: datetime) -> tuple[str,
     return tuple(response.headers.getlist("set-cookie"))
 
 
-def _door_pass(until: int, key: str) -> str:
-    """Return what nginx lets through until a time (Unix seconds): `secure_link` knows no better hash.
+def _door_pass(until: int, name: str, key: str) -> str:
+    """Return what nginx lets through until a time (Unix seconds), while the session `name` is of lasts.
 
-    The key stands last, so nothing can be added to what was signed; who guesses must guess the key.
+    `secure_link` knows no better hash. The key stands last, so nothing can be added to what was signed; who
+    guesses must guess the key.
     """
-    digest = hashlib.md5(f"{until} {key}".encode(), usedforsecurity=False).digest()
-    return f"{until}.{urlsafe_b64encode(digest).decode().rstrip('=')}"
+    digest = hashlib.md5(f"{until} {name} {key}".encode(), usedforsecurity=False).digest()
+    return f"{until}.{name}.{urlsafe_b64encode(digest).decode().rstrip('=')}"
+
+
+def _lacks_pass(request: Request, settings: Settings, cookie: str) -> bool:
+    """Tell whether a browser with this session should have a pass of nginx's, and has none, or another's."""
+    if settings.door_key is None or settings.door_directory is None:
+        return False
+    name = passes.name_of(accounts.digest(cookie))
+    return f".{name}." not in request.cookies.get(cookie_name(settings, DOOR), "")
 
 
 def require(who: Principal, scope: str) -> None:
@@ -269,6 +286,8 @@ async def _who(request: Request, parts: "State") -> tuple[Principal | None, Sequ
 async def _who_by_session(request: Request, parts: "State") -> tuple[Principal | None, Sequence[str]]:
     cookie = request.cookies.get(cookie_name(parts.settings), "")
     who, renewed = await run_in_threadpool(_session, parts, cookie) if cookie else (None, ())
+    if who is not None and not renewed and _lacks_pass(request, parts.settings, cookie):
+        renewed = session_cookies(parts.settings, cookie, parts.clock())
     named = named_by_proxy(request, parts.settings)
     if named and (who is None or who.name != named):
         if request.method != "GET" or not wants_page(request.scope):
@@ -280,20 +299,28 @@ async def _who_by_session(request: Request, parts: "State") -> tuple[Principal |
 def named_by_proxy(request: Request, settings: Settings) -> str:
     """Return who a trusted proxy says it is; "" when there is none, and from anywhere it may not say so.
 
-    Trusted is who connects, or whom our own web server before us saw connect. Of this machine only who knows
-    the key of the door, when there is one: other programs here may connect, too.
+    Trusted is who connects, or whom our own web server before us saw connect. With a key of the door, of this
+    machine only that web server where it has asked itself: other programs here may connect, too.
     """
     if not settings.proxy_login_header:
         return ""
     places = [place for place in (request.client, request.scope.get("atlas.peer")) if place]
-    key = settings.door_key.get_secret_value() if settings.door_key else None
-    given = request.headers.get("door-key", "")
-    if key is not None and not hmac.compare_digest(given.encode(), key.encode()):
+    is_ours = comes_from_our_door(request.headers, settings) and request.headers.get(DOOR_NAMED) == "yes"
+    if settings.door_key is not None and not is_ours:
         places = [place for place in places if not _is_here(place[0])]
     said = request.headers.getlist(settings.proxy_login_header)
     if len(said) != 1 or not any(_in_networks(place[0], settings) for place in places):
         return ""
     return said[0].encode("latin-1").decode("utf-8", "replace").strip()
+
+
+def comes_from_our_door(headers: Headers, settings: Settings) -> bool:
+    """Tell whether a request brings the key of the door; without a key nobody can."""
+    if settings.door_key is None:
+        return False
+    given = headers.getlist("door-key")
+    key = settings.door_key.get_secret_value().encode()
+    return len(given) == 1 and hmac.compare_digest(given[0].encode("latin-1"), key)
 
 
 def _is_here(address: str) -> bool:
@@ -365,6 +392,29 @@ def _also_setting(send: Send, cookies: Sequence[str]) -> Send:
         await send(message)
 
     return sender
+
+
+def _telling_the_door(send: Send, request: Request, parts: "State") -> Send:
+    """Have nginx know which sessions there are before the answer that says one began or ended is sent."""
+    if parts.settings.door_directory is None:
+        return send
+    ours = f"{cookie_name(parts.settings)}="
+    may_end = request.method not in _SAFE_METHODS and request.url.path.startswith(ENDING)
+
+    async def sender(message: Message) -> None:
+        if message["type"] == "http.response.start" and (
+            may_end or any(one.startswith(ours) for one in Headers(scope=message).getlist("set-cookie"))
+        ):
+            await run_in_threadpool(tell_door, parts)
+        await send(message)
+
+    return sender
+
+
+def tell_door(parts: "State") -> None:
+    """Have nginx know which sessions there are; if the database is away just now, a little later."""
+    with suppress(SQLAlchemyError):
+        passes.follow(parts.engine, parts.settings.door_directory, parts.clock())
 
 
 def _turn_away(request: Request) -> Response:

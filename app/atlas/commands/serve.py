@@ -7,10 +7,12 @@ from contextlib import suppress
 from typing import Any, cast
 
 import uvicorn
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from atlas.api.app import create_app
+from atlas.api.auth import comes_from_our_door
 from atlas.memory import be_frugal
 from atlas.settings import Settings
 from atlas.telemetry.systemd import give_up, keep, kept, notify, watchdog_seconds
@@ -29,7 +31,7 @@ def serve(_options: argparse.Namespace, settings: Settings) -> int:
     """Serve until told to stop; return the exit status."""
     be_frugal()
     config = uvicorn.Config(
-        _behind_proxy(create_app(settings)),
+        _behind_proxy(create_app(settings), settings),
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
@@ -64,14 +66,19 @@ def _listening(config: uvicorn.Config) -> socket.socket:
     return made
 
 
-def _behind_proxy(app: ASGIApp) -> ASGIApp:
-    """Let the web server before us say who asks it, and note who it was that connected to us."""
+def _behind_proxy(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Let the web server before us say who asks it, and note who it was that connected to us.
+
+    With a key of the door only who brings it is that web server: other programs of this machine may ask, too.
+    """
     inner: Any = ProxyHeadersMiddleware(cast("Any", app), trusted_hosts="127.0.0.1")
 
     async def noting(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        believed = True
         if scope["type"] == "http":
             scope["atlas.peer"] = scope.get("client")
-        await inner(scope, receive, send)
+            believed = settings.door_key is None or comes_from_our_door(Headers(scope=scope), settings)
+        await (inner if believed else app)(scope, receive, send)
 
     return noting
 

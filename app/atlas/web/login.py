@@ -53,7 +53,7 @@ def log_out(request: Request, form: Form) -> Response:  # noqa: ARG001 - the for
     with parts.engine.begin() as conn:
         accounts.logout(conn, principal(request).secret, parts.clock())
     # Where something before us asks, too, the login page might log in again at once.
-    guarded = parts.settings.door_key is not None or parts.settings.proxy_login_header
+    guarded = parts.settings.door_directory is not None or parts.settings.proxy_login_header
     response = RedirectResponse("/logged-out" if guarded else "/login", 303)
     for name in ("atlas", DOOR):
         _delete_cookie(response, parts, cookie_name(parts.settings, name))

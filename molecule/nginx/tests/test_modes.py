@@ -1,10 +1,13 @@
 """The three ways of guarding the pages, each as people, programs and thieves meet it."""
 
 import base64
+import json
+import shlex
+from pathlib import Path
 
 import httpx2
 import pytest
-from visiting import OURS, PAGE, csrf_of, ready
+from visiting import OURS, PAGE, csrf_of, ready, stopped
 from ways import every_way, open_ways
 
 
@@ -64,7 +67,7 @@ def test_a_session_lasts_seven_days_and_through_restarts(host, web, mode, login,
     enter(web, mode, login)
     cookies = {cookie.name: cookie for cookie in web.cookies.jar}
     now = int(host.check_output("date +%s"))
-    names = {"__Host-atlas"} if mode == "session" else {"__Host-atlas", "__Host-atlas-door"}
+    names = {"__Host-atlas", "__Host-atlas-door"} if mode == "both" else {"__Host-atlas"}
     assert set(cookies) == names
     assert all(7 * 86_400 - 60 < cookie.expires - now <= 7 * 86_400 + 5 for cookie in cookies.values())
     host.check_output("systemctl restart atlas-api nginx")
@@ -108,7 +111,7 @@ def test_an_exported_feed_may_have_its_token_in_the_address(host, web):
 
 @pytest.mark.usefixtures("mode")
 def test_nobody_says_himself_who_he_is(host, web):
-    said = {**PAGE, "Remote-User": "owner", "Door-Key": "x" * 43}
+    said = {**PAGE, "Remote-User": "owner", "Door-Key": "x" * 43, "Door-Named": "yes"}
     assert web.get("/add", headers=said).status_code in (303, 401)
     assert web.get("/offline", headers=said).status_code == 200
     assert "__Host-atlas" not in web.cookies
@@ -148,18 +151,118 @@ def test_a_stolen_session_dies_with_the_logout(web, mode, login, at_the_door):
         assert web.get(path, headers={**PAGE, **thief}).status_code in (303, 401), path
 
 
-def test_a_browser_that_is_known_guesses_nginxs_password_no_faster(elsewhere, web, mode, login):
+def test_a_stolen_pass_dies_with_the_logout(host, web, mode, login):
+    """Nor does it take the app to know that."""
     if mode != "both":
         return
     enter(web, mode, login)
+    thief = {**PAGE, "Cookie": f"__Host-atlas-door={web.cookies['__Host-atlas-door']}"}
+    web.cookies.delete("__Host-atlas-door")
+    web.headers["Cookie"] = thief["Cookie"] + f"; __Host-atlas={web.cookies['__Host-atlas']}"
+    stolen = web.get("/login", headers=thief)
+    assert (stolen.status_code, 'name="password"' in stolen.text) == (200, True), "nginx's door, and no other"
+    with stopped(host, "atlas-api"):
+        assert web.get("/login", headers=thief).status_code == 503
+    assert leave(web).status_code == 303
+    assert web.get("/login", headers=thief).status_code == 401
+    with stopped(host, "atlas-api"):
+        assert web.get("/login", headers=thief).status_code == 401
+        assert web.get("/status/public.html").status_code == 200
+
+
+def test_what_the_command_line_ends_ends_at_the_door_too(host, web, mode, login, eventually):
+    if mode != "both":
+        return
+    enter(web, mode, login)
+    known = {**PAGE, "Cookie": f"__Host-atlas-door={web.cookies['__Host-atlas-door']}"}
+    web.cookies.clear()
+    assert web.get("/login", headers=known).status_code == 200
+    host.check_output(f"printf %s {shlex.quote(login[1])} | atlas user set {login[0]} --role owner")
+    eventually(lambda: web.get("/login", headers=known).status_code == 401)
+
+
+def test_which_browsers_are_known_nobody_else_can_list(host, web, mode, login):
+    if mode != "both":
+        return
+    enter(web, mode, login)
+    assert host.run("runuser -u www-data -- ls /var/lib/atlas-door").rc != 0
+    name = web.cookies["__Host-atlas-door"].split(".")[1]
+    assert host.run(f"runuser -u www-data -- test -f /var/lib/atlas-door/{name}").rc == 0
+
+
+@pytest.mark.timeout(120)
+def test_whoever_comes_guesses_nginxs_password_no_faster(elsewhere, web, mode, login):
+    """Also a browser that has logged in: with basic on all pages, with both where nginx still asks it."""
+    if mode == "session":
+        return
+    enter(web, mode, login)
     known = {
-        "Cookie": f"__Host-atlas-door={web.cookies['__Host-atlas-door']}",
+        "Cookie": "; ".join(f"{name}={value}" for name, value in web.cookies.items()),
         "Authorization": "Basic " + base64.b64encode(b"owner:wrong").decode(),
     }
-    seen = elsewhere("198.51.100.7", "/status/", headers=known, times=600)
-    seconds = sum(one["seconds"] for one in seen)
-    # 120 at once and two a second (nginx_password_rate), where pages come 100 at once and twenty a second.
-    assert [one["status"] for one in seen].count(401) <= 130 + 2.5 * seconds
+    for path in ("/status/", "/settings") if mode == "basic" else ("/status/",):
+        # /settings at the pace at which pages come, so that it is not their limit that is seen.
+        pause = 0.05 if path == "/settings" else 0
+        seen = elsewhere("198.51.100.7", path, headers=known, times=600, pause=pause)
+        seconds = sum(one["seconds"] + pause for one in seen)
+        # 120 at once and two a second (nginx_password_rate); pages come 100 at once and twenty a second.
+        assert [one["status"] for one in seen].count(401) <= 130 + 2.5 * seconds
+
+
+def test_who_reads_is_not_taken_for_one_who_guesses(elsewhere, web, mode, login):
+    """A browser sends nginx's password with the files of a page, too."""
+    if mode == "session":
+        return
+    path = web.get("/login", headers=PAGE, auth=login, follow_redirects=True).text.partition(
+        'href="/static/'
+    )[2]
+    right = {"Authorization": "Basic " + base64.b64encode(":".join(login).encode()).decode()}
+    seen = elsewhere("198.51.100.8", f"/static/{path.partition(chr(34))[0]}", headers=right, times=400)
+    assert {one["status"] for one in seen} == {200}
+    assert elsewhere("198.51.100.8", "/login", headers={**PAGE, **right})[0]["status"] in (200, 303)
+
+
+FAILING = """
+import http.client as h, json, sys
+c = h.HTTPConnection("127.0.0.1", 7444)
+form = {"Content-Type": "application/x-www-form-urlencoded", **json.loads(sys.argv[1])}
+c.request("POST", "/accounts/ClientLogin", sys.argv[2], form)
+c.getresponse()
+"""
+
+
+@pytest.mark.usefixtures("mode")
+@pytest.mark.parametrize("key", [{}, {"Door-Key": ""}, {"Door-Key": "x" * 43}])
+def test_no_program_of_the_machine_says_where_somebody_comes_from(host, elsewhere, key):
+    mark = host.check_output("date +%s.%N")
+    tried = f"Email=quail{mark}&Passwd=wrong"  # five wrong passwords shut a name
+    said = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", **key}
+    host.check_output("python3 -c %s %s %s", FAILING, json.dumps(said), tried)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    elsewhere("198.51.100.8", "/accounts/ClientLogin", method="POST", headers=form, body=tried)
+    lines = host.check_output(f"journalctl --since=@{mark} --unit=atlas-api --output=cat").splitlines()
+    failed = [json.loads(line) for line in lines if '"login failed"' in line]
+    assert [line["address"] for line in failed] == ["127.0.0.1", "198.51.100.8"]
+
+
+def test_a_name_is_logged_where_its_password_was_right_and_nowhere_else(host, web, mode, login):
+    mark = host.check_output("date +%s.%N")
+    for path in ("/offline", "/nothing", "/robots.txt", "/status/", "/api/nothing", "/logged-out"):
+        web.get(path, headers=PAGE, auth=("mallory", "wrong"))
+        web.get(path, headers=PAGE, auth=login)
+        web.get(path, headers=PAGE)
+    with stopped(host, "atlas-api"):
+        web.get("/nothing", headers=PAGE, auth=login)
+    host.check_output("sleep 0.5")
+    lines = host.check_output(f"journalctl --since=@{mark} --identifier=nginx --output=cat").splitlines()
+    seen: dict[str, set[str]] = {}
+    for line in map(json.loads, lines):
+        seen.setdefault(line["path"], set()).add(line["user"])
+    asked = {"?", "owner", ""} if mode != "session" else {""}
+    assert seen["/status/"] == {"?", "owner", ""}
+    assert (seen["/nothing"], seen["/api/nothing"]) == (asked, asked)
+    assert seen["/offline"] == seen["/robots.txt"] == {""}
+    assert seen["/logged-out"] == {"?", ""}  # whatever is brought there is refused
 
 
 def test_after_the_logout_the_browser_forgets_nginxs_password_too(web, mode, login):
@@ -174,17 +277,29 @@ def test_after_the_logout_the_browser_forgets_nginxs_password_too(web, mode, log
 
 
 @pytest.mark.parametrize(
-    "forged", ["{until}.{digest}", "9999999999.{digest}", "{until}.AAAAAAAAAAAAAAAAAAAAAA", "{old}"]
+    "forged",
+    [
+        "{until}.{name}.{digest}",
+        "9999999999.{name}.{digest}",
+        "{until}.{name}.AAAAAAAAAAAAAAAAAAAAAA",
+        "{old}.{name}.{digest}",
+        "{until}.{nobody}.{digest}",
+        "{until}..{digest}",
+        "{until}.{digest}",
+        "{until}.../../../etc/passwd.{digest}",
+    ],
 )
 def test_a_browser_is_known_only_by_what_atlas_gave_it(web, mode, login, forged):
     if mode != "both":
         return
     enter(web, mode, login)
-    until, _, digest = web.cookies["__Host-atlas-door"].partition(".")
-    cookie = forged.format(until=until, digest=digest, old=f"{int(until) - 900_000}.{digest}")
+    given = web.cookies["__Host-atlas-door"]
+    until, name, digest = given.split(".")
+    old, nobody = str(int(until) - 900_000), "0" * 32
+    cookie = forged.format(until=until, name=name, digest=digest, old=old, nobody=nobody)
     web.cookies.clear()
     answer = web.get("/login", headers={**PAGE, "Cookie": f"__Host-atlas-door={cookie}"})
-    assert answer.status_code == (200 if cookie == f"{until}.{digest}" else 401)
+    assert answer.status_code == (200 if cookie == given else 401)
 
 
 def test_the_observatory_gives_the_best_grade_to_the_apps_own_pages(mode, observed):
@@ -197,5 +312,6 @@ def test_the_observatory_gives_the_best_grade_to_the_apps_own_pages(mode, observ
 def test_no_way_in_is_open_to_strangers(host, web, mode):
     with host.sudo():
         ways = every_way(host.check_output("nginx -T 2>/dev/null"))
+    assert not Path("var").exists(), "the app's default directory, in the middle of the repository"
     form = {("GET", "/login"): 200, ("POST", "/login"): 415}  # what is not a form is not even looked at
     assert open_ways(web, ways) == (form if mode == "session" else {})

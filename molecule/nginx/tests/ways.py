@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx2
 
@@ -80,7 +81,8 @@ def _spelt_out(pattern: str) -> Iterator[str]:
 
 def every_way(configuration: str) -> list[tuple[str, str]]:
     """List methods and paths of the app, and those of nginx's configuration."""
-    app = create_app(Settings(_env_file=None))
+    with TemporaryDirectory() as nowhere:  # it makes its database's directory where it is told
+        app = create_app(Settings(_env_file=None, data_dir=Path(nowhere)))
     ways = set(routes_of(app.routes))
     paths = {path for _, path in ways}
     assert set(app.openapi()["paths"]) <= paths

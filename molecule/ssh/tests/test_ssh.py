@@ -75,6 +75,7 @@ def anna(host):
 MEMBERS = "ssh : Keep nobody in it but those who may come in"
 
 
+@pytest.mark.timeout(200)
 def test_who_is_taken_out_of_the_list_stays_outside(host, play, ssh, anna):
     named = ("--extra-vars", json.dumps({"ssh_allowed_users": [anna]}))
     assert play(*named).changes == {}
@@ -86,13 +87,12 @@ def test_who_is_taken_out_of_the_list_stays_outside(host, play, ssh, anna):
     assert "Permission denied" in ssh("-l", anna).stderr
     assert host.user(anna).groups == ["anna", "adm"]
     assert ssh("-l", ADMIN).stdout == f"{ADMIN}\n"
-    assert play().changes == {}
-    assert play("--check", *named).changes == {MEMBERS: []}
     assert play(*named).changes == {MEMBERS: []}
     assert ssh("-l", anna).stdout == "anna\n"
     assert play().changes == {MEMBERS: []}
 
 
+@pytest.mark.timeout(200)
 def test_whose_own_group_it_is_cannot_stay_in_unseen(host, play, anna):
     host.check_output("usermod --gid ssh-users anna")
     refused = play()
