@@ -61,6 +61,10 @@ def _run(asked: argparse.Namespace) -> int:  # noqa: PLR0911  (one a verb)
             from atlasctl.mail.command import mail
 
             return mail(paths, asked)
+        case "alerts":
+            from atlasctl.alerts.command import alerts
+
+            return alerts(paths, asked)
         case _:
             from atlasctl.release.command import release
 
@@ -112,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--metrics", action="store_true", help="only write down that it is set up")
 
     _mail(commands.add_parser("mail", help="the machine's own mail: what waits and why, a test mail"))
+    _alerts(commands.add_parser("alerts", help="what is wrong, what was; keep it quiet for a while"))
     _release(commands.add_parser("release", help="deploy, list, roll back and delete releases of the app"))
     return parser
 
@@ -125,6 +130,23 @@ def _mail(parser: argparse.ArgumentParser) -> None:
     verbs.add_parser("deliver", help="for the unit: send what is due")
     verbs.add_parser("metrics", help="for the unit: write the metrics")
     verbs.add_parser("check", help="for health: say in one line whether mail gets out")
+
+
+def _alerts(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    silence = verbs.add_parser("silence", help="tell nobody of an alert for a while: silence DiskFull 1h")
+    silence.add_argument("name", metavar="NAME", help="of the alert, as atlasctl alerts shows it")
+    silence.add_argument("length", metavar="LENGTH", help="30m, 1h, 2d, 1w")
+    end = verbs.add_parser("end", help="end a silence")
+    end.add_argument("name", metavar="NAME", help="of the alert, or the silence's id")
+    history = verbs.add_parser("history", help="what fired in the last 30 days")
+    history.add_argument("--json", action="store_true", help="for programs")
+    test = verbs.add_parser("test", help="send an alert that means nothing, by every way")
+    test.add_argument(
+        "--severity", default="warning", help="critical, warning or info (default: %(default)s)"
+    )
+    verbs.add_parser("serve", help="for the unit: the page of alerts")
 
 
 def _release(parser: argparse.ArgumentParser) -> None:

@@ -46,6 +46,11 @@ class Paths(NamedTuple):
         return self.root / "etc/atlas/mail.json"
 
     @property
+    def alerts_settings(self) -> Path:
+        """Where Alertmanager and Prometheus listen; not there without role alertmanager."""
+        return self.root / "etc/atlas/alerts.json"
+
+    @property
     def usage_report(self) -> Path:
         """What `atlasctl usage` read last of Oracle Cloud's free limits."""
         return self.root / "var/lib/atlasctl/usage.json"

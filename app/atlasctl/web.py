@@ -1,18 +1,19 @@
-"""One GET, for asking our own services how they are."""
+"""One request, for asking our own services how they are, or to do something."""
 
 import contextlib
 import re
 import socket
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 LIMIT = 64 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Answer(NamedTuple):
-    """A status and the body, cut where the whole answer passed 64 KiB."""
+    """A status and the body, cut where the whole answer passed the limit (64 KiB unless told)."""
 
     status: int
     body: str
@@ -35,25 +36,53 @@ def get(
     `host` is sent as Host header and TLS server name when the address alone does not say which site is meant.
     """
     parts = urlsplit(url)
+    with _connection(parts, timeout) as (connected, deadline):
+        if parts.scheme == "https":
+            name = host or parts.hostname or ""
+            with _tls(connected, name, verify=verify, ca_file=ca_file) as secured:
+                return _exchange(secured, "GET", parts, deadline, host=host)
+        return _exchange(connected, "GET", parts, deadline, host=host)
+
+
+def ask(method: str, url: str, *, timeout: float, body: bytes = b"", limit: int = LIMIT) -> Answer:
+    """Send JSON to a service on this machine (http only), or nothing, and return what it says."""
+    parts = urlsplit(url)
+    with _connection(parts, timeout) as (connected, deadline):
+        return _exchange(connected, method, parts, deadline, body=body, limit=limit)
+
+
+@contextlib.contextmanager
+def _connection(parts: SplitResult, timeout: float) -> Iterator[tuple[socket.socket, float]]:
+    """Connect; whatever goes wrong, then or later, is no answer."""
     deadline = time.monotonic() + timeout
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    address = parts.hostname or ""
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    # HTTP/1.0: nothing chunked, and the end is the end. http.client would take longer to load than all of us.
-    request = f"GET {target} HTTP/1.0\r\nHost: {host or parts.netloc}\r\nUser-Agent: atlasctl\r\n\r\n"
     try:
-        with contextlib.ExitStack() as stack:
-            connected = stack.enter_context(socket.create_connection((address, port), timeout=timeout))
-            if parts.scheme == "https":
-                connected = stack.enter_context(
-                    _tls(connected, host or address, verify=verify, ca_file=ca_file)
-                )
-            connected.sendall(request.encode())
-            return _answer(_read(connected, deadline))
+        with socket.create_connection((parts.hostname or "", port), timeout=timeout) as connected:
+            yield connected, deadline
     except TimeoutError:
         raise NoAnswerError(f"no answer within {timeout:g} s") from None
     except OSError as error:
         raise NoAnswerError(error.strerror or str(error)) from None
+
+
+def _exchange(
+    connected: socket.socket,
+    method: str,
+    parts: SplitResult,
+    deadline: float,
+    *,
+    host: str | None = None,
+    body: bytes = b"",
+    limit: int = LIMIT,
+) -> Answer:
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    content = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+    # HTTP/1.0: nothing chunked, and the end is the end. http.client would take longer to load than all of us.
+    head = (
+        f"{method} {target} HTTP/1.0\r\nHost: {host or parts.netloc}\r\nUser-Agent: atlasctl\r\n{content}\r\n"
+    )
+    connected.sendall(head.encode() + body)
+    return _answer(_read(connected, deadline, limit))
 
 
 def _tls(plain: socket.socket, name: str, *, verify: bool, ca_file: str | None) -> socket.socket:
@@ -66,10 +95,10 @@ def _tls(plain: socket.socket, name: str, *, verify: bool, ca_file: str | None) 
     return context.wrap_socket(plain, server_hostname=name)
 
 
-def _read(connected: socket.socket, deadline: float) -> bytes:
+def _read(connected: socket.socket, deadline: float, limit: int) -> bytes:
     """Read what comes, up to a limit; what drips on after the deadline is no answer."""
-    said = b""
-    while len(said) < LIMIT:
+    said = bytearray()
+    while len(said) < limit:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -78,7 +107,7 @@ def _read(connected: socket.socket, deadline: float) -> bytes:
         if not piece:
             break
         said += piece
-    return said
+    return bytes(said)
 
 
 def _answer(said: bytes) -> Answer:

@@ -3,6 +3,7 @@
 import email
 import http.server
 import json
+import os
 import re
 import subprocess
 import threading
@@ -19,6 +20,7 @@ GIVEN = yaml.safe_load((Path(__file__).parents[1] / "variables.yml").read_text()
 UNIT = "prometheus-alertmanager.service"
 API = "http://127.0.0.1:9093/alertmanager/api/v2"
 PRIVATE = "tr0mb0ne"
+COOKIE = "__Host-atlas-alerts"
 
 
 class Hooks:
@@ -284,6 +286,85 @@ def test_a_process_that_is_killed_comes_back(host, alerts, eventually):
     assert alerts.ask("/status")["config"]["original"]
 
 
+@pytest.fixture
+def browser(web, host):  # noqa: ARG001
+    """Whoever has nginx's password, at the page of alerts."""
+    secrets = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "secrets"
+    web.auth = ("owner", (secrets / "owner_password").read_text().strip())
+    return web
+
+
+def form(page, which):
+    part = page.partition(f'action="/alerts/{which}"')[2].partition("</form>")[0]
+    return dict(re.findall(r'name="(\w+)" value="([^"]*)">', part.partition("<button")[0]))
+
+
+def test_the_page_silences_and_that_survives_a_restart(host, alerts, mails, browser, eventually):
+    alerts.fire("Noisy", mountpoint="/")
+    eventually(lambda: about(mails, "WARNING: Noisy"))
+    page = browser.get("/alerts/")
+    assert page.status_code == 200, page.text
+    assert "Noisy happened" in page.text
+    assert 'href="https://docs.example.org/atlas/docs/alerts.md#noisy"' in page.text
+    assert 'href="https://machine/prometheus/graph?g0.expr=up"' in page.text
+    assert "Prometheus does not answer" in page.text, "it is not on this machine"
+    assert len(page.content) + len(browser.get("/alerts/alerts.css").content) < 15_000
+    done = browser.post("/alerts/silence", data=form(page.text, "silence") | {"hours": "1"})
+    assert (done.status_code, done.headers["Location"]) == (303, "/alerts/?done=silenced")
+    host.check_output(f"systemctl restart {UNIT}")
+    eventually(alerts.listens)
+    alerts.fire("Noisy", mountpoint="/")
+    (silence,) = [one for one in alerts.ask("/silences") if one["status"]["state"] == "active"]
+    assert silence["createdBy"] == "owner"
+    said = host.run("atlasctl alerts")
+    assert "Noisy happened (silenced)" in said.stdout
+    page = browser.get("/alerts/")
+    assert "Nothing is wrong." in page.text
+    # Killed after a minute, it would still be known: it is written to disk as often.
+    done = browser.post("/alerts/end", data=form(page.text, "end"))
+    assert done.headers["Location"] == "/alerts/?done=ended"
+    assert host.run("atlasctl alerts").rc == 1
+    alerts.end("Noisy", mountpoint="/")
+
+
+def test_the_page_is_for_nobody_without_the_password_and_no_button_without_the_page(alerts, browser):
+    alerts.fire("Guarded")
+    wanted = form(browser.get("/alerts/").text, "silence") | {"hours": "1"}
+    del browser.cookies[COOKIE]
+    assert browser.post("/alerts/silence", data=wanted).headers["Location"] == "/alerts/?done=stale"
+    browser.auth = None
+    for path in ("/alerts/", "/alerts/alerts.css", "/alerts/silence"):
+        assert browser.get(path).status_code == 401
+    assert browser.post("/alerts/silence", data=wanted).status_code == 401
+    assert not [one for one in alerts.ask("/silences") if one["status"]["state"] == "active"]
+    alerts.end("Guarded")
+
+
+def test_the_page_says_when_alertmanager_is_down_and_costs_nothing_when_nobody_looks(
+    host, browser, alerts, eventually
+):
+    host.check_output(f"systemctl stop {UNIT}")
+    try:
+        page = browser.get("/alerts/")
+        assert "Alertmanager does not answer: Connection refused" in page.text
+        assert "Nothing is wrong" not in page.text
+        assert host.run("atlasctl alerts").stderr.startswith("atlasctl: Alertmanager does not answer")
+    finally:
+        host.check_output(f"systemctl start {UNIT}")
+    eventually(alerts.listens)
+    assert host.service("atlas-alerts.service").is_running
+    used = int(host.check_output("systemctl show --value -p MainPID atlas-alerts.service"))
+    rss = int(host.check_output(f"awk '/VmRSS/ {{print $2}}' /proc/{used}/status"))
+    assert rss < 40_000, "kB"
+    eventually(lambda: not host.service("atlas-alerts.service").is_running, seconds=90)
+    assert browser.get("/alerts/").status_code == 200, "and it comes back"
+
+
+def test_a_test_reaches_its_owner(host, mails, eventually):
+    host.check_output("atlasctl alerts test")
+    eventually(lambda: about(mails, "WARNING: Test from machine: alerts reach you"))
+
+
 def test_it_is_reached_from_this_machine_alone(host):
     listening = [line.split()[3] for line in host.check_output("ss -Hltn").splitlines()]
     assert "127.0.0.1:9093" in listening
@@ -319,7 +400,7 @@ def test_what_amtool_refuses_is_not_installed(host, play):
     assert host.service(UNIT).is_running
 
 
-@pytest.mark.parametrize("unit", [UNIT])
+@pytest.mark.parametrize("unit", [UNIT, "atlas-alerts.service"])
 def test_the_sandbox_is_tight(host, unit):
     said = host.check_output(f"systemd-analyze security --no-pager {unit} | tail -n 1")
     assert float(said.split(":")[1].split()[0]) <= 3.0, said
@@ -328,5 +409,5 @@ def test_the_sandbox_is_tight(host, unit):
 def test_health_looks_at_it(host):
     assert host.run("atlasctl health --json --no-heal").rc in (0, 1, 2)
     report = json.loads(host.check_output("cat /var/lib/atlas-status/status.json"))
-    (check,) = [one for one in report["checks"] if one["name"] == "alertmanager"]
-    assert check["observed"] == "HEALTHY", check
+    seen = {one["name"]: one["observed"] for one in report["checks"]}
+    assert (seen["alertmanager"], seen["alerts-page"]) == ("HEALTHY", "HEALTHY")
