@@ -4,6 +4,7 @@ Nobody else reaches the socket, and nginx has asked for a password. A button is 
 token of the page, which is also the browser's cookie: a page of somebody else's can read neither.
 """
 
+import contextlib
 import hmac
 import os
 import re
@@ -167,6 +168,11 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+    def handle(self) -> None:
+        """Answer; whoever has gone meanwhile needs none."""
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            super().handle()
 
     def version_string(self) -> str:
         """Say nothing of what we are made of."""
