@@ -320,7 +320,6 @@ def test_the_page_silences_and_that_survives_a_restart(host, alerts, mails, brow
     assert "Noisy happened (silenced)" in said.stdout
     page = browser.get("/alerts/")
     assert "Nothing is wrong." in page.text
-    # Killed after a minute, it would still be known: it is written to disk as often.
     done = browser.post("/alerts/end", data=form(page.text, "end"))
     assert done.headers["Location"] == "/alerts/?done=ended"
     assert host.run("atlasctl alerts").rc == 1
@@ -356,7 +355,7 @@ def test_the_page_says_when_alertmanager_is_down_and_costs_nothing_when_nobody_l
     used = int(host.check_output("systemctl show --value -p MainPID atlas-alerts.service"))
     rss = int(host.check_output(f"awk '/VmRSS/ {{print $2}}' /proc/{used}/status"))
     assert rss < 40_000, "kB"
-    eventually(lambda: not host.service("atlas-alerts.service").is_running, seconds=90)
+    eventually(lambda: not host.service("atlas-alerts.service").is_running, seconds=40)
     assert browser.get("/alerts/").status_code == 200, "and it comes back"
 
 
