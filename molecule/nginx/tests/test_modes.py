@@ -209,6 +209,32 @@ def test_whoever_comes_guesses_nginxs_password_no_faster(elsewhere, web, mode, l
         assert [one["status"] for one in seen].count(401) <= 130 + 2.5 * seconds
 
 
+DROPPED = """location = /elsewhere {
+    auth_basic $atlas_page_realm;
+    alias /usr/share/atlas/unavailable.css;
+}
+"""
+
+
+def test_another_role_asks_as_the_pages_do_and_never_lets_everybody_in(host, web, mode, login):
+    """What stands in atlas.d may name who is asked, whatever guards the pages."""
+    enter(web, mode, login)
+    known = dict(web.cookies)
+    web.cookies.clear()
+    host.check_output(
+        "printf %s %s > /etc/nginx/atlas.d/elsewhere.conf && systemctl reload nginx", "%s", DROPPED
+    )
+    try:
+        assert web.get("/elsewhere", auth=login).status_code == 200
+        assert web.get("/elsewhere").status_code == 401
+        cookies = "; ".join(f"{name}={value}" for name, value in known.items())
+        assert web.get("/elsewhere", headers={"Cookie": cookies}).status_code == (
+            200 if mode == "both" else 401
+        )
+    finally:
+        host.check_output("rm /etc/nginx/atlas.d/elsewhere.conf && systemctl reload nginx")
+
+
 def test_who_reads_is_not_taken_for_one_who_guesses(elsewhere, web, mode, login):
     """A browser sends nginx's password with the files of a page, too."""
     if mode == "session":
