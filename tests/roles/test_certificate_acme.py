@@ -145,6 +145,7 @@ class TestFirst:
         machine.run()
         (given,) = machine.calls()
         assert given[:3] == ["certonly", "--non-interactive", "--agree-tos"]
+        assert "--no-autorenew" in given  # certbot's own timer must pass it by
         pairs = list(itertools.pairwise(given))
         assert [word for flag, word in pairs if flag == "--domain"] == NAMES
         assert {

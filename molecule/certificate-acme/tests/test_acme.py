@@ -154,10 +154,35 @@ def test_a_second_run_changes_nothing_and_asks_nobody(host, play, world, certifi
     assert world.asked() == before
 
 
-def test_only_one_timer_renews(host):
-    host.check_output("systemctl start certbot.timer")
-    assert not host.service("certbot.timer").is_running
-    assert host.service("atlas-certificate.timer").is_running
+def test_certbots_own_timer_renews_what_others_have_and_not_ours(host):
+    """Both are due, by what their own files say."""
+    assert not host.file("/etc/systemd/system/certbot.timer.d/atlas.conf").exists
+    assert host.service("certbot.timer").is_running
+    trusted = "REQUESTS_CA_BUNDLE=/etc/atlas/certificate-acme-ca.pem"
+    host.check_output(
+        f"{trusted} certbot certonly --quiet --non-interactive --agree-tos --register-unsafely-without-email"
+        " --cert-name others --webroot --webroot-path /var/lib/atlas-challenge"
+        f" --server https://192.0.2.2/dir --domain {NAMES[1]}"
+    )
+    ours = LINEAGES[0]
+    files = f"/etc/letsencrypt/renewal/others.conf /etc/letsencrypt/renewal/{ours}.conf"
+    host.check_output(
+        f"cp -a /etc/letsencrypt/renewal /run/ && sed -i '1i renew_before_expiry = 9 years' {files}"
+    )
+    live = {name: f"readlink /etc/letsencrypt/live/{name}/cert.pem" for name in ("others", ours)}
+    before = {name: host.check_output(command) for name, command in live.items()}
+    drop_in = "/run/systemd/system/certbot.service.d"
+    host.check_output(
+        f"mkdir -p {drop_in} && printf '[Service]\\nEnvironment={trusted}\\n' > {drop_in}/test.conf"
+        " && systemctl daemon-reload && systemctl start certbot.service"
+    )
+    after = {name: host.check_output(command) for name, command in live.items()}
+    host.check_output(
+        f"rm -r {drop_in} && systemctl daemon-reload && certbot delete --quiet --non-interactive"
+        f" --cert-name others && cp -a /run/renewal/{ours}.conf /etc/letsencrypt/renewal/"
+    )
+    assert after["others"] != before["others"]
+    assert after[ours] == before[ours]
 
 
 def test_keys_are_for_root_alone(host):

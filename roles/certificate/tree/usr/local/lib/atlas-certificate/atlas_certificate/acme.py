@@ -137,6 +137,7 @@ def _certbot(acme: dict[str, Any], places: Places, now: datetime) -> Answer:
         *("--key-type", "ecdsa", "--elliptic-curve", CURVES[acme["curve"]]),
         *(("--email", acme["email"]) if acme["email"] else ("--register-unsafely-without-email",)),
         *("--no-eff-email", "--max-log-backups", "10"),
+        "--no-autorenew",  # certbot's own timer is for others: two would double what goes wrong
         *(
             "--config-dir",
             str(places.configuration),
