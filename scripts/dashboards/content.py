@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from parts import GREEN, ORANGE, RED, YELLOW, Panel, Query, graph, listing, page, tile, timeline
+from parts import GREEN, ORANGE, RED, YELLOW, Panel, Query, graph, listing, nothing, page, tile, timeline
 
 DONE = 'outcome=~"complete|duplicate"'
 ENDED = 'outcome=~"complete|duplicate|failed"'
@@ -21,7 +21,11 @@ def build() -> Dashboard:
 
 def _now() -> list[Panel]:
     return [
-        tile("In the library", "Items that can be read and found.", 'sum(atlas_items{stage=~"590|595"})'),
+        tile(
+            "In the library",
+            "Items that can be read and found.",
+            'sum(atlas_items{stage=~"590|595"}) or vector(0)',
+        ),
         tile(
             "Today",
             "Items that came in within 24 hours.",
@@ -49,7 +53,7 @@ def _incoming() -> list[Panel]:
         graph(
             "Items an hour",
             "What came in, by kind.",
-            Query("sum by (kind) (atlas:ingested:rate5m) * 3600", "{{kind}}"),
+            Query(f"sum by (kind) (atlas:ingested:rate5m) * 3600 or on () {nothing('kind')}", "{{kind}}"),
             stacked=True,
         ),
         graph(
@@ -67,7 +71,7 @@ def _incoming() -> list[Panel]:
             "Why items failed",
             "The commonest reasons within a day.",
             'topk(8, sum by (code) (increase(atlas_item_outcomes_total{outcome="failed"}[1d])) > 0)'
-            ' or on () label_replace(vector(0), "code", "Nothing failed", "", "")',
+            f" or on () {nothing('code')}",
             {"code": "Reason"},
             value="Items",
         ),
@@ -112,7 +116,10 @@ def _waiting() -> list[Panel]:
         timeline(
             "Services we ask",
             "The breaker of each provider.",
-            Query("max by (provider) (atlas_provider_breaker_open)", "{{provider}}"),
+            Query(
+                f"max by (provider) (atlas_provider_breaker_open) or on () {nothing('provider')}",
+                "{{provider}}",
+            ),
             {0: ("Asked", GREEN), 0.5: ("Probed", YELLOW), 1: ("Not asked", RED)},
         ),
         graph(
@@ -130,7 +137,8 @@ def _spoken() -> list[Panel]:
             "Episodes a day",
             "Found in podcasts: with a transcript in the feed, and without.",
             Query(
-                "sum by (transcript) (increase(atlas_podcast_episodes_total[1d]))",
+                "sum by (transcript) (increase(atlas_podcast_episodes_total[1d]))"
+                f" or on () {nothing('transcript')}",
                 "transcript: {{transcript}}",
             ),
             stacked=True,
@@ -139,7 +147,9 @@ def _spoken() -> list[Panel]:
             "Transcripts a day",
             "Looked for, by where and with what outcome.",
             Query(
-                "sum by (source, outcome) (increase(atlas_transcripts_total[1d]))", "{{source}}: {{outcome}}"
+                "sum by (source, outcome) (increase(atlas_transcripts_total[1d]))"
+                f" or on () {nothing('source')}",
+                "{{source}}: {{outcome}}",
             ),
             stacked=True,
         ),

@@ -30,6 +30,7 @@ def build() -> Dashboard:
                 f"count({FIRING}) or vector(0)",
                 steps=[(1, RED)],
                 mapping={0: ("None", "green")},
+                link=("What fires, and silences", "/alerts/"),
             ),
             tile(
                 "Certificate",
@@ -69,7 +70,7 @@ def build() -> Dashboard:
             ),
             listing(
                 "Alerts that fire",
-                "One line each; what to do stands in the mail and on the status page.",
+                "One line each; what to do stands in the mail and on the page of alerts.",
                 f"max by (alertname, severity) ({FIRING}) or on () {nothing('alertname')}",
                 {"alertname": "Alert", "severity": "Severity"},
             ),
@@ -83,7 +84,7 @@ def build() -> Dashboard:
             graph(
                 "Items an hour",
                 "What came in, by kind.",
-                Query("sum by (kind) (atlas:ingested:rate5m) * 3600", "{{kind}}"),
+                Query(f"sum by (kind) (atlas:ingested:rate5m) * 3600 or on () {nothing('kind')}", "{{kind}}"),
                 stacked=True,
             ),
             graph(

@@ -151,7 +151,7 @@ def _services() -> list[Panel]:
             "Requests a second",
             "As nginx counts them, and as the app does.",
             Query("sum(rate(nginx_http_requests_total[$__rate_interval]))", "nginx"),
-            Query("sum(atlas:requests:rate5m)", "Atlas"),
+            Query("sum(atlas:requests:rate5m) or vector(0)", "Atlas"),
             unit="reqps",
         ),
         graph(
@@ -168,7 +168,7 @@ def _services() -> list[Panel]:
         graph(
             "Failed requests",
             "The share of answers that blame Atlas (5xx).",
-            Query("atlas:request_errors:ratio5m", "Failed"),
+            Query("max(atlas:request_errors:ratio5m) or vector(0)", "Failed"),
             unit="percentunit",
             steps=[(0.05, RED)],
         ),

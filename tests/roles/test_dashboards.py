@@ -66,6 +66,7 @@ SUFFIXES = {
 PAGES = {
     "/status/": "roles/nginx/tree/etc/nginx/sites-enabled/atlas.conf.j2",
     "/failed": "app/atlas/web/failed.py",
+    "/alerts/": "roles/alertmanager/tree/etc/nginx/atlas.d/alerts.conf.j2",
 }
 
 
