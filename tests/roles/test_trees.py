@@ -208,10 +208,12 @@ def test_the_two_ways_of_guarding_the_pages(rendered):
     assert "return 308 https://$host:8443$request_uri;" in session
 
 
-def _locations(site):
+def _locations(site, indent="    "):
     """Split the site into its locations: the pattern or path of each, and what holds there."""
     found = re.findall(
-        r"^    location (?P<match>[=~^]* ?)(?P<path>\S+) \{\n(.*?)^    \}", site, re.MULTILINE | re.DOTALL
+        rf"^{indent}location (?P<match>[=~^]* ?)(?P<path>\S+) \{{\n(.*?)^{indent}\}}",
+        site,
+        re.MULTILINE | re.DOTALL,
     )
     return [(match.strip(), path, body) for match, path, body in found]
 
@@ -243,6 +245,18 @@ def test_without_a_name_in_the_handshake_only_who_is_reached_by_address_answers(
     assert named.count("ssl_certificate ") == 1
     assert local.count("ssl_certificate ") == 2
     assert named.count("ssl_reject_handshake on;") == local.count("ssl_reject_handshake on;") == 1
+
+
+def test_where_nginx_asks_whoever_comes_nobody_guesses_at_speed(rendered):
+    """Also not a browser it knows: pages of other roles are behind the password whatever its cookie says."""
+    limits = (rendered["production"] / "nginx/etc/nginx/atlas-limits.conf").read_text()
+    (counted,) = re.findall(r'"~(\S+status\S+)" \$atlas_client;', limits)
+    drop_ins = sorted(rendered["production"].glob("*/etc/nginx/atlas.d/*.conf"))
+    assert drop_ins
+    for path in drop_ins:
+        for match, prefix, body in _locations(path.read_text(), indent=""):
+            if match in ("", "^~") and "auth_basic" not in body:
+                assert re.search(counted, f"1:{prefix}page"), f"{path.name}: {prefix}"
 
 
 def test_only_a_name_of_its_own_is_held_to_tls(rendered):
