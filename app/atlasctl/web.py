@@ -103,7 +103,7 @@ def _read(connected: socket.socket, deadline: float, limit: int) -> bytes:
         if left <= 0:
             raise TimeoutError
         connected.settimeout(left)
-        piece = connected.recv(LIMIT)
+        piece = connected.recv(min(LIMIT, limit - len(said)))
         if not piece:
             break
         said += piece

@@ -9,7 +9,7 @@ from atlasctl import web
 from atlasctl.files import read_object
 from atlasctl.paths import Paths
 from atlasctl.trouble import Trouble
-from atlasctl.words import parse, stamp
+from atlasctl.words import parse, shorten, stamp
 
 #: It fires always: what is wrong is that it does not come.
 ALWAYS = "Watchdog"
@@ -17,7 +17,9 @@ SEVERITIES = ("critical", "warning", "info")
 #: Labels that say nothing about which thing is meant.
 PLAIN = frozenset({"alertname", "severity", "job", "instance", "subject", "inhibits"})
 TIMEOUT_SECONDS = 8
-MOST_BYTES = 4_000_000
+#: So much an answer may be, head and all: as objects it takes some twenty times that much memory.
+MOST_BYTES = 1_500_000
+HEAD_BYTES = 2_000
 
 
 class Settings(NamedTuple):
@@ -174,14 +176,14 @@ def _ask(who: str, method: str, url: str, body: object = None) -> Any:  # noqa: 
         answer = web.ask(method, url, timeout=TIMEOUT_SECONDS, body=content, limit=MOST_BYTES)
     except web.NoAnswerError as error:
         raise Trouble(f"{who} does not answer: {error}") from None
-    if len(answer.body) >= MOST_BYTES - 1000:
-        raise TooMuchError(f"{who} has more to say than can be shown.")
     try:
         said = json.loads(answer.body) if answer.body.strip() else {}
     except ValueError:
-        said = answer.body.strip()
+        if len(answer.body.encode()) > MOST_BYTES - HEAD_BYTES:
+            raise TooMuchError(f"{who} has more to say than can be shown.") from None
+        said = answer.body
     if answer.status != 200 or isinstance(said, str):
-        raise Trouble(f"{who} says: {said or answer.status}")
+        raise Trouble(f"{who} says: {shorten(str(said), 200) or answer.status}")
     return said
 
 
