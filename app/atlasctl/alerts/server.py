@@ -23,7 +23,7 @@ from atlasctl.trouble import Trouble
 from atlasctl.words import utc_now
 
 #: It starts within a fifth of a second, so that it need not stay.
-IDLE_SECONDS = 20
+IDLE_SECONDS = 10
 #: One connection may take so long to say what it wants.
 PATIENCE_SECONDS = 10
 MOST_BYTES = 4096
