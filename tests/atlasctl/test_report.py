@@ -315,7 +315,7 @@ def test_one_mail_has_what_app_and_machine_have_to_say(post, capsys):
     assert text.startswith("TWELVE CAME IN")
     for words in (
         "THE MACHINE (atlas.example.org): WHAT TO DO",
-        "HEALTH",
+        "MACHINE HEALTH",
         "ALERTS",
         "BACKUPS",
         "UPDATES",

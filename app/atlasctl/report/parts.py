@@ -73,7 +73,7 @@ def health(memory: dict[str, Any], since: datetime) -> Part:
     state = str(verdict.get("state")) if isinstance(verdict, dict) else ""
     if state not in State.__members__:
         why = "Health has not run yet: systemctl status atlas-health.timer"
-        return Part("Health", [Row("Now", "nobody looked", well=False)], [why])
+        return Part("Machine health", [Row("Now", "nobody looked", well=False)], [why])
     began = parse(verdict.get("since")) if isinstance(verdict, dict) else None
     rows = [Row("Now", state.lower() + (f" since {clock(began)}" if began else ""), state == "HEALTHY")]
     worse = Counter(
@@ -96,7 +96,7 @@ def health(memory: dict[str, Any], since: datetime) -> Part:
         for unit, count in restarts.items()
         if count >= 3
     ]
-    return Part("Health", rows, todo)
+    return Part("Machine health", rows, todo)
 
 
 def alerts(since: datetime, now: datetime, address: str = ADDRESS) -> Part:
