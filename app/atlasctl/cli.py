@@ -36,7 +36,7 @@ def _run(asked: argparse.Namespace) -> int:  # noqa: PLR0911  (one a verb)
         case "health":
             from atlasctl.health.command import health
 
-            return health(paths, as_json=asked.json, quiet=asked.quiet, may_heal=asked.heal)
+            return health(paths, as_json=asked.json, quiet=asked.quiet, may_heal=asked.heal, metrics=asked.metrics)
         case "status":
             from atlasctl.status import status
 
@@ -100,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
         "--quiet", action="store_true", help="for the timer: say only what changed, exit code 0"
     )
     health.add_argument("--no-heal", dest="heal", action="store_false", help="restart nothing")
+    health.add_argument(
+        "--metrics", type=Path, metavar="DIR", help="for the timer: write metrics for the node exporter there"
+    )
 
     usage = commands.add_parser("usage", help="in Oracle Cloud: what is used of what is free, and leftovers")
     usage.add_argument("--json", action="store_true", help="for programs")

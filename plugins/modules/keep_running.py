@@ -122,7 +122,9 @@ def keep_running(
     healed: dict[str, list[str]] = {}
     triggered = sorted({name for unit in units.values() for name in unit["Triggers"].split()} - set(units))
     loaded = [*units.values(), *(_show(run, triggered) if triggered else {}).values()]
-    if any(unit["NeedDaemonReload"] == "yes" or unit["LoadState"] != "loaded" for unit in loaded):
+    # A directory of drop-ins that is new systemd does not notice by itself for a unit it loads only to be asked about it.
+    fresh = any(unit["ActiveState"] in ("inactive", "failed") for unit in units.values())
+    if fresh or any(unit["NeedDaemonReload"] == "yes" or unit["LoadState"] != "loaded" for unit in loaded):
         masked = [name for name, unit in units.items() if unit["LoadState"] == "masked"]
         if not check:
             if masked:

@@ -10,11 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from atlasctl.files import is_locked, read_object, write_json
+from atlasctl.files import is_locked, read_object, write, write_json
 from atlasctl.health import history
 from atlasctl.health.checks import Observation, observe
 from atlasctl.health.definitions import Broken, Definition, load
 from atlasctl.health.heal import heal
+from atlasctl.health.metrics import FILE, render
 from atlasctl.health.page import publish
 from atlasctl.health.state import State
 from atlasctl.paths import Paths
@@ -27,13 +28,14 @@ from atlasctl.words import ago, clock, parse, stamp, utc_now
 PATIENCE_SECONDS = 40
 
 
-def health(paths: Paths, *, as_json: bool, quiet: bool, may_heal: bool) -> int:
+def health(paths: Paths, *, as_json: bool, quiet: bool, may_heal: bool, metrics: Path | None) -> int:
     """Run every check once, heal, write the status page; return 0 healthy, 1 degraded, 2 critical or down.
 
     `quiet` is for the timer: only what changed is told, and the exit code is 0 when the checks could run.
+    `metrics` is the directory for the node exporter, when it is to be told too.
     """
     with _alone(paths.health_state.with_suffix(".lock")):
-        report = examine(paths, utc_now(), may_heal=may_heal)
+        report = examine(paths, utc_now(), may_heal=may_heal, metrics=metrics)
     if as_json:
         print(json.dumps(report, indent=1, ensure_ascii=False))
     elif not quiet:
@@ -46,7 +48,9 @@ def exit_code(state: State) -> int:
     return min(int(state), 2)
 
 
-def examine(paths: Paths, now: datetime, *, may_heal: bool) -> dict[str, Any]:
+def examine(
+    paths: Paths, now: datetime, *, may_heal: bool, metrics: Path | None = None
+) -> dict[str, Any]:
     """Look, remember, publish, heal, and publish again when something was healed."""
     definitions, broken = load(paths.health_d)
     definitions += [_told(file) for file in broken]
@@ -72,6 +76,12 @@ def examine(paths: Paths, now: datetime, *, may_heal: bool) -> dict[str, Any]:
         report["notes"] += notes
         report["restarts"] = history.told(memory, "events")
         publish(paths.status_dir, report)
+    if metrics:
+        text = render(report, definitions, history.restarted(memory), now)
+        try:
+            write(metrics / FILE, text, durable=False)
+        except Trouble as error:  # what heals goes on when nobody can be told
+            _journal(State.DEGRADED, str(error))
     return report
 
 

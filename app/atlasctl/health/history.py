@@ -146,6 +146,12 @@ def _age(text: object, now: datetime) -> timedelta:
 def remember_event(memory: dict[str, Any], event: dict[str, Any]) -> None:
     """Keep what was restarted, the newest last."""
     memory["events"] = [*_list(memory, "events"), event][-KEPT_EVENTS:]
+    memory["restarted"] = {**restarted(memory), event["unit"]: restarted(memory).get(event["unit"], 0) + 1}
+
+
+def restarted(memory: dict[str, Any]) -> dict[str, int]:
+    """Return how often each unit was restarted since the memory began."""
+    return {unit: n for unit, n in _object(memory, "restarted").items() if isinstance(n, int)}
 
 
 def told(memory: dict[str, Any], key: str, count: int = TOLD) -> list[dict[str, Any]]:
