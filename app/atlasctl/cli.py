@@ -36,7 +36,9 @@ def _run(asked: argparse.Namespace) -> int:  # noqa: PLR0911  (one a verb)
         case "health":
             from atlasctl.health.command import health
 
-            return health(paths, as_json=asked.json, quiet=asked.quiet, may_heal=asked.heal, metrics=asked.metrics)
+            return health(
+                paths, as_json=asked.json, quiet=asked.quiet, may_heal=asked.heal, metrics=asked.metrics
+            )
         case "status":
             from atlasctl.status import status
 

@@ -122,7 +122,7 @@ def keep_running(
     healed: dict[str, list[str]] = {}
     triggered = sorted({name for unit in units.values() for name in unit["Triggers"].split()} - set(units))
     loaded = [*units.values(), *(_show(run, triggered) if triggered else {}).values()]
-    # A directory of drop-ins that is new systemd does not notice by itself for a unit it loads only to be asked about it.
+    # Of a unit it loads only to be asked about it, systemd does not notice a new directory of drop-ins.
     fresh = any(unit["ActiveState"] in ("inactive", "failed") for unit in units.values())
     if fresh or any(unit["NeedDaemonReload"] == "yes" or unit["LoadState"] != "loaded" for unit in loaded):
         masked = [name for name, unit in units.items() if unit["LoadState"] == "masked"]

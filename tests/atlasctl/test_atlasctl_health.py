@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -266,3 +267,35 @@ def test_everybody_learns_only_ok_or_not_ok() -> None:
     text = public(big_report())
     assert "Not OK" in text
     assert "wrong" not in text
+
+
+def test_what_was_found_is_told_to_prometheus(atlas: Machine, tmp_path: Path) -> None:
+    def told() -> dict[str, float]:
+        lines = (tmp_path / "atlas_health.prom").read_text().splitlines()
+        return {
+            key: float(value)
+            for key, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        }
+
+    examine(atlas.paths, NOW, may_heal=True, metrics=tmp_path)
+    assert told() == {
+        'atlas_health_state{check="answers",title="Pages"}': 0,
+        'atlas_health_state{check="api",title="Web and API"}': 0,
+        # From the beginning on: Prometheus sees an increase only of what was there.
+        'atlas_health_restarts_total{unit="atlas-api.service"}': 0,
+        "atlas_health_run_timestamp_seconds": NOW.timestamp(),
+    }
+    atlas.unit("atlas-api.service", **FAILED)
+    examine(atlas.paths, NOW + timedelta(seconds=30), may_heal=True, metrics=tmp_path)
+    assert told()['atlas_health_state{check="api",title="Web and API"}'] == 3
+    assert told()['atlas_health_restarts_total{unit="atlas-api.service"}'] == 1
+
+
+def test_what_cannot_be_told_to_prometheus_keeps_nobody_from_healing(
+    atlas: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    atlas.unit("atlas-api.service", **FAILED)
+    report = examine(atlas.paths, NOW, may_heal=True, metrics=tmp_path / "file")
+    assert [event["unit"] for event in report["restarts"]] == ["atlas-api.service"]
+    assert "no metrics" in capsys.readouterr().err

@@ -48,9 +48,7 @@ def exit_code(state: State) -> int:
     return min(int(state), 2)
 
 
-def examine(
-    paths: Paths, now: datetime, *, may_heal: bool, metrics: Path | None = None
-) -> dict[str, Any]:
+def examine(paths: Paths, now: datetime, *, may_heal: bool, metrics: Path | None = None) -> dict[str, Any]:
     """Look, remember, publish, heal, and publish again when something was healed."""
     definitions, broken = load(paths.health_d)
     definitions += [_told(file) for file in broken]
@@ -80,8 +78,8 @@ def examine(
         text = render(report, definitions, history.restarted(memory), now)
         try:
             write(metrics / FILE, text, durable=False)
-        except Trouble as error:  # what heals goes on when nobody can be told
-            _journal(State.DEGRADED, str(error))
+        except (OSError, Trouble) as error:  # what heals goes on when nobody can be told
+            _journal(State.DEGRADED, f"no metrics: {error}")
     return report
 
 

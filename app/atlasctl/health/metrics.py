@@ -1,5 +1,6 @@
 """What health found, as metrics for the node exporter's textfile collector."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,31 +18,30 @@ def render(
     A unit that may be restarted is counted from 0 on: an increase shows only in what was there before.
     """
     mending = {unit for definition in definitions if definition.restart for unit in definition.units}
-    rows = [
-        ("state", "gauge", "How a check stands: 0 healthy, 1 degraded, 2 critical, 3 down."),
-        *(
-            f"atlas_health_state{{{_label('check', check['name'])},{_label('title', check['title'])}}} "
-            f"{State[check['state']].value}"
-            for check in report["checks"]
-        ),
-        ("restarts_total", "counter", "How often health restarted a unit."),
-        *(
-            f"atlas_health_restarts_total{{{_label('unit', unit)}}} {restarted.get(unit, 0)}"
-            for unit in sorted(mending | set(restarted))
-        ),
-        ("run_timestamp_seconds", "gauge", "When the checks ran last."),
-        f"atlas_health_run_timestamp_seconds {now.timestamp():.0f}",
+    states = [
+        (_labels(check=check["name"], title=check["title"]), State[check["state"]].value)
+        for check in report["checks"]
     ]
-    lines = []
-    for row in rows:
-        if isinstance(row, tuple):
-            name, kind, words = row
-            lines += [f"# HELP atlas_health_{name} {words}", f"# TYPE atlas_health_{name} {kind}"]
-        else:
-            lines.append(row)
-    return "\n".join(lines) + "\n"
+    restarts = [(_labels(unit=unit), restarted.get(unit, 0)) for unit in sorted(mending | set(restarted))]
+    return "".join(
+        (
+            _family(
+                "state", "gauge", "How a check stands: 0 healthy, 1 degraded, 2 critical, 3 down.", states
+            ),
+            _family("restarts_total", "counter", "How often health restarted a unit.", restarts),
+            _family("run_timestamp_seconds", "gauge", "When the checks ran last.", [("", now.timestamp())]),
+        )
+    )
 
 
-def _label(name: str, value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-    return f'{name}="{escaped}"'
+def _family(name: str, kind: str, words: str, rows: Sequence[tuple[str, float]]) -> str:
+    head = f"# HELP atlas_health_{name} {words}\n# TYPE atlas_health_{name} {kind}\n"
+    return head + "".join(f"atlas_health_{name}{labels} {value:.0f}\n" for labels, value in rows)
+
+
+def _labels(**labels: str) -> str:
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")

@@ -1,0 +1,92 @@
+"""What is measured: all that rules and dashboards ask for, and right."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from library import Library, article
+
+ROOT = Path(__file__).parents[3]
+JOBS = {"alertmanager", "atlas", "blackbox", "blackbox_exporter", "nginx", "node", "postgres", "process", "prometheus"}
+ARTICLES, NOTHING = 270, 30
+#: Metrics that are not there, and why.
+NOT_HERE = {
+    r"atlas_free_tier_.*|atlas_idle_.*|atlas_usage_.*": "there is no account in Oracle Cloud",
+    r"node_timex_.*": "a container's clock is its host's",
+    r"prometheus_rule_evaluation_failures_total": "",
+}
+NAME = re.compile(r"(?<![\w.\"'=~$])([a-zA-Z_][\w:]*_[\w:]*|\w+:\w+:\w+)(?!\w*\()")
+BY = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
+LABELS = re.compile(r"\{[^{}]*\}|\"[^\"]*\"")
+
+
+def names(expression):
+    """Return the metrics an expression asks for."""
+    bare = LABELS.sub(" ", BY.sub(" ", expression))
+    return {name for name in NAME.findall(bare) if not name.isupper()}
+
+
+def test_names_are_found_in_expressions():
+    said = 'sum by (le, some_label) (rate(a_b{x="c_d"}[5m])) / on (some_label) avg_over_time(l:m:n[3h] offset 7d)'
+    assert names(said) == {"a_b", "l:m:n"}
+
+
+def expressions():
+    """Return what the rules ask, by where it stands."""
+    for path in sorted(ROOT.glob("roles/*/tree/etc/prometheus/rules.d/*.yml")):
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            for rule in group["rules"]:
+                yield f"{path.stem}: {rule.get('alert') or rule['record']}", rule["expr"]
+
+
+def test_all_that_is_to_be_measured_is(prometheus, eventually):
+    def states():
+        return {(one["labels"]["job"], one["health"]) for one in prometheus.ask("targets")["activeTargets"]}
+
+    eventually(lambda: {health for _, health in states()} == {"up"}, 60)
+    assert {job for job, _ in states()} >= JOBS
+
+
+def test_nothing_is_wrong_with_a_machine_that_is_well(prometheus, eventually):
+    eventually(lambda: prometheus.firing() <= {"Watchdog", "Healed"}, 60)
+
+
+def test_what_is_counted_is_what_happened(host, web, pages, prometheus, eventually, tmp_path):
+    """270 articles and 30 addresses where there is nothing."""
+    counted = {
+        "taken in": 'sum(atlas_item_outcomes_total{outcome=~"complete|duplicate"}) or vector(0)',
+        "failed": 'sum(atlas_item_outcomes_total{outcome="failed"}) or vector(0)',
+    }
+    before = {what: prometheus.value(expression) for what, expression in counted.items()}
+    for number in range(ARTICLES):
+        (tmp_path / f"{number}.html").write_text(article(f"bird number {number}"))
+    address = pages(tmp_path)
+    library = Library(web, host.check_output("atlas token create test"))
+    numbers = [library.add(f"{address}/{number}.html") for number in range(ARTICLES + NOTHING)]
+    library.ended(numbers, 120)
+    for what, much in (("taken in", ARTICLES), ("failed", NOTHING)):
+        eventually(lambda what=what, much=much: prometheus.value(counted[what]) - before[what] == much)
+    shares = {
+        "atlas:ingest_failures:ratio1h": NOTHING / (ARTICLES + NOTHING),
+        "sum(increase(atlas:ingested:sum[10m]))": ARTICLES,
+        "increase(atlas:failed:sum[10m])": NOTHING,
+    }
+    # Prometheus draws a line through what it saw, a little beyond both ends.
+    for expression, share in shares.items():
+        eventually(lambda e=expression, s=share: prometheus.value(e) == pytest.approx(s, rel=0.15))
+
+
+def test_every_metric_a_rule_names_is_there(prometheus):
+    there = set(prometheus.ask("label/__name__/values"))
+    missing = {
+        f"{where} names {name}"
+        for where, expression in expressions()
+        for name in names(expression) - there
+        if not any(re.fullmatch(pattern, name) for pattern in NOT_HERE)
+    }
+    assert missing == set()
+
+
+def test_measures_are_behind_the_password(web):
+    assert web.get("/prometheus/graph").status_code == 401

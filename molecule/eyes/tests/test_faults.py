@@ -1,0 +1,197 @@
+"""Every trouble that can be made in a container is made; what counts is the mail about it, and the one when it is over."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import QUICK
+
+#: Seconds from the fault to the mail: what is critical within 5 minutes, with intervals as in production.
+CRITICAL_SECONDS = 300
+PATIENCE_SECONDS = 120 if QUICK else 1200
+TABLE = Path("/tmp/eyes-table.json")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to the machine, what takes it back, and the alerts it is told by."""
+
+    name: str
+    make: str
+    mend: str
+    alerts: tuple[str, ...]
+
+
+def broken(unit):
+    """Return the commands that keep a unit from starting, and that let it."""
+    drop_in = f"/run/systemd/system/{unit}.d"
+    return (
+        f"mkdir -p {drop_in} && printf '[Service]\\nExecStartPre=/bin/false\\n' > {drop_in}/broken.conf"
+        f" && systemctl daemon-reload && (systemctl restart {unit} || true)",
+        f"rm -r {drop_in} && systemctl daemon-reload && systemctl reset-failed {unit}; systemctl start {unit}",
+    )
+
+
+def disk(name, options, fill):
+    """Return the commands that make a small disk full, and that empty it."""
+    at = f"/srv/{name}"
+    return (
+        f"mkdir -p {at} && mount -t tmpfs -o {options} {name} {at} && cd {at} && {fill}",
+        f"umount {at} && rmdir {at}",
+    )
+
+
+CERTIFICATE = "/etc/atlas/certificate/current"
+SHORT = (
+    f"cp -a {CERTIFICATE}/. /run/certificate-aside/ && cd {CERTIFICATE}"
+    " && openssl req -x509 -new -key privkey.pem -days {days} -subj /CN=machine -out fullchain.pem"
+    " && systemctl reload nginx"
+)
+LOOKED = "systemctl start prometheus-node-exporter-apt.service"
+
+# What does not get into each other's way, at once.
+TOGETHER = [
+    Fault(
+        "a timer is stopped",
+        "systemctl stop atlas-certificate.timer",
+        "systemctl start atlas-certificate.timer",
+        ("TimerStopped",),
+    ),
+    Fault(
+        "a unit fails",
+        "systemd-run --quiet --unit=atlas-practice false",
+        "systemctl reset-failed atlas-practice.service",
+        ("UnitFailed",),
+    ),
+    Fault(
+        "a unit starts and dies, over and over",
+        "systemd-run --quiet --unit=atlas-flapping -p Restart=always -p RestartSec=1 -p StartLimitIntervalSec=0 false",
+        "systemctl stop atlas-flapping.service; systemctl reset-failed atlas-flapping.service || true",
+        ("UnitRestarting",),
+    ),
+    Fault("a disk is 85 % full", *disk("filling", "size=20m", "fallocate -l 17m file"), ("DiskFilling",)),
+    Fault("a disk is 95 % full", *disk("full", "size=20m", "fallocate -l 19m file"), ("DiskFull",)),
+    Fault(
+        "a disk has no inodes left", *disk("inodes", "nr_inodes=20", "touch $(seq 18)"), ("InodesLow",)
+    ),
+    Fault(
+        "the certificate that is shown ends in 3 days",
+        f"mkdir -p /run/certificate-aside && {SHORT.format(days=3)}",
+        f"cp -a /run/certificate-aside/. {CERTIFICATE}/ && rm -r /run/certificate-aside && systemctl reload nginx",
+        ("CertificateExpires",),
+    ),
+    Fault(
+        "an update waits for a restart of the machine",
+        f"touch /run/reboot-required && {LOOKED}",
+        f"rm /run/reboot-required && {LOOKED}",
+        ("RebootRequired",) if QUICK else (),
+    ),
+    Fault(
+        "nobody looks for updates",
+        f"touch -d '5 days ago' /var/lib/apt/periodic/update-success-stamp && {LOOKED}",
+        f"touch /var/lib/apt/periodic/update-success-stamp && {LOOKED}",
+        ("UpdatesFailing",) if QUICK else (),
+    ),
+    Fault(
+        "an exporter is switched off",
+        "systemctl disable --quiet --now prometheus-process-exporter.service",
+        "systemctl enable --quiet --now prometheus-process-exporter.service",
+        ("TargetDown",),
+    ),
+    Fault(
+        "a check of health finds something down",
+        """echo '{"check": "tcp", "title": "Practice", "address": "127.0.0.1:9"}' > /etc/atlas/health.d/practice.json""",
+        "rm /etc/atlas/health.d/practice.json",
+        ("HealthBad",),
+    ),
+    Fault(
+        "a rule cannot be judged",
+        "printf 'groups:\\n- name: bad\\n  rules:\\n  - {record: a:b:c, expr: up * on() up}\\n' > /etc/prometheus/rules.d/bad.yml"
+        " && systemctl reload prometheus",
+        "rm /etc/prometheus/rules.d/bad.yml && systemctl reload prometheus",
+        ("RulesFailing",),
+    ),
+    Fault(
+        "connections to the database are nearly used up",
+        "systemd-run --quiet --unit=atlas-guests -p User=postgres bash -c"
+        " 'for i in $(seq 75); do psql -qc \"select pg_sleep(3600)\" & done; wait'",
+        "systemctl stop atlas-guests.service",
+        ("PostgresqlConnections",),
+    ),
+]
+API = broken("atlas-api.service")
+WORKER = broken("atlas-worker.service")
+DATABASE = broken("postgresql@15-main.service")
+ALONE = [
+    Fault("the app does not start", *API, ("ApiDown", "UnitDown", "PageDown")),
+    Fault("the worker does not start", *WORKER, ("UnitDown", "WorkerLost")),
+    Fault("the database does not start", *DATABASE, ("PostgresqlDown", "DatabaseDown", "UnitDown")),
+    Fault(
+        "Prometheus is given a rule file that is none",
+        "echo nonsense > /etc/prometheus/rules.d/bad.yml && systemctl reload prometheus",
+        "rm /etc/prometheus/rules.d/bad.yml && systemctl reload prometheus",
+        ("PrometheusConfigurationBad",),
+    ),
+]
+SLOW = [
+    Fault(
+        "health does not run",
+        "systemctl stop atlas-health.timer",
+        "systemctl start atlas-health.timer",
+        ("HealthStopped",),
+    ),
+]
+
+
+def told_in_time(mailbox, word, names, after, patience=PATIENCE_SECONDS):
+    """Wait for mails that tell of all the alerts; return the seconds to each."""
+    started, seconds = time.monotonic(), {}
+    while missing := set(names) - seconds.keys():
+        passed = time.monotonic() - started
+        for name in mailbox.told(word, after) & missing:
+            seconds[name] = round(passed)
+        assert passed < patience, f"no mail of {missing} within {patience} s"
+        time.sleep(0.25)
+    return seconds
+
+
+def go_through(host, mailbox, faults, rows):
+    """Make faults, wait for the mails, mend them, wait for the mails."""
+    names = {name for fault in faults for name in fault.alerts}
+    after = len(mailbox)
+    for fault in faults:
+        host.check_output(fault.make)
+    try:
+        seconds = told_in_time(mailbox, "since", names, after)
+    finally:
+        for fault in faults:
+            host.check_output(fault.mend)
+    over = told_in_time(mailbox, "from", names, after)
+    rows += [
+        (fault.name, name, seconds[name], over[name]) for fault in faults for name in fault.alerts
+    ]
+    return len(mailbox) - after
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """What was measured; a table at the end."""
+    measured = []
+    yield measured
+    TABLE.write_text(json.dumps(measured))
+    for fault, alert, seconds, over in measured:
+        print(f"| {fault} | {alert} | {seconds} | {over} |")
+
+
+@pytest.mark.timeout(2 * PATIENCE_SECONDS + 60)
+def test_a_storm_of_faults_is_told_in_few_mails(host, mailbox, rows):
+    assert go_through(host, mailbox, TOGETHER, rows) <= 16
+
+
+@pytest.mark.timeout(2 * PATIENCE_SECONDS + 60)
+@pytest.mark.parametrize("fault", ALONE, ids=lambda fault: fault.name)
+def test_what_is_broken_is_told_and_told_again_when_it_is_well(host, mailbox, rows, fault, prometheus, eventually):
+    go_through(host, mailbox, [fault], rows)
+    eventually(lambda: prometheus.firing() <= {"Watchdog", "Healed"}, PATIENCE_SECONDS)
