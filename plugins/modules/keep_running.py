@@ -122,9 +122,7 @@ def keep_running(
     healed: dict[str, list[str]] = {}
     triggered = sorted({name for unit in units.values() for name in unit["Triggers"].split()} - set(units))
     loaded = [*units.values(), *(_show(run, triggered) if triggered else {}).values()]
-    # Of a unit it loads only to be asked about it, systemd does not notice a new directory of drop-ins.
-    fresh = any(unit["ActiveState"] in ("inactive", "failed") for unit in units.values())
-    if fresh or any(unit["NeedDaemonReload"] == "yes" or unit["LoadState"] != "loaded" for unit in loaded):
+    if any(unit["NeedDaemonReload"] == "yes" or unit["LoadState"] != "loaded" for unit in loaded):
         masked = [name for name, unit in units.items() if unit["LoadState"] == "masked"]
         if not check:
             if masked:
@@ -140,8 +138,8 @@ def keep_running(
         if wrong := _wrong(unit, reads, rereads):
             healed.setdefault(name, []).extend(wrong)
     if not check:
-        # A directory of drop-ins that was not there when systemd last looked is one it does not notice.
-        if healed and any(path.rstrip("/").endswith(".service.d") for path in reads):
+        # Of a directory of drop-ins that was not there when it last read all, systemd does not take notice.
+        if any({"started", "restarted"} & set(wrong) for wrong in healed.values()):
             _do(run, ["systemctl", "daemon-reload"])
         _heal(run, healed)
     return healed

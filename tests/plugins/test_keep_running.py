@@ -85,7 +85,7 @@ def test_a_unit_older_than_what_it_reads_is_restarted(tmp_path):
     settings.write_text("new")
     systemd = Systemd(a={"ActiveEnterTimestampMonotonic": ago(3600)})
     assert systemd.keep(reads=[str(settings), "/not/there"]) == {"a": ["restarted"]}
-    assert systemd.told == ["restart a"]
+    assert systemd.told == ["daemon-reload", "restart a"]
     assert Systemd(a={}).keep(reads=["/etc/passwd"]) == {}
 
 
