@@ -1,16 +1,13 @@
 """What the scenarios' tests share. They look from outside where they can: over TLS, by the published port."""
 
-import contextlib
 import io
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -26,6 +23,7 @@ import engine  # noqa: E402
 import machine  # noqa: E402
 import skips  # noqa: E402
 from library import article, feed  # noqa: E402
+from tunnel import through_ssh  # noqa: E402
 
 SCENARIO = os.environ["MOLECULE_SCENARIO_NAME"]
 BIRDS = (
@@ -147,21 +145,6 @@ def tunnel(scenario_directory):
     """A client of what listens on the loopback address of the machine at port 7444, through SSH."""
     with through_ssh(scenario_directory, 7444) as client:
         yield client
-
-
-@contextlib.contextmanager
-def through_ssh(scenario_directory: Path, port: int) -> Iterator[httpx2.Client]:
-    """Yield a client of a port of the machine's loopback address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        here = free.getsockname()[1]
-    ssh = ["ssh", "-F", str(scenario_directory / "ssh" / "config"), "-o", "ExitOnForwardFailure=yes", "-N"]
-    with subprocess.Popen([*ssh, "-L", f"127.0.0.1:{here}:127.0.0.1:{port}", "machine"]) as forwarding:
-        try:
-            with httpx2.Client(base_url=f"http://127.0.0.1:{here}", timeout=30) as client:
-                yield client
-        finally:
-            forwarding.terminate()
 
 
 @pytest.fixture(scope="module")

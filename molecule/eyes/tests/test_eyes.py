@@ -8,7 +8,17 @@ import yaml
 from library import Library, article
 
 ROOT = Path(__file__).parents[3]
-JOBS = {"alertmanager", "atlas", "blackbox", "blackbox_exporter", "nginx", "node", "postgres", "process", "prometheus"}
+JOBS = {
+    "alertmanager",
+    "atlas",
+    "blackbox",
+    "blackbox_exporter",
+    "nginx",
+    "node",
+    "postgres",
+    "process",
+    "prometheus",
+}
 ARTICLES, NOTHING = 270, 30
 #: Metrics that are not there, and why.
 NOT_HERE = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import QUICK
+from watching import QUICK
 
 #: Seconds from the fault to the mail: what is critical within 5 minutes, with intervals as in production.
 CRITICAL_SECONDS = 300
@@ -73,9 +73,7 @@ TOGETHER = [
     ),
     Fault("a disk is 85 % full", *disk("filling", "size=20m", "fallocate -l 17m file"), ("DiskFilling",)),
     Fault("a disk is 95 % full", *disk("full", "size=20m", "fallocate -l 19m file"), ("DiskFull",)),
-    Fault(
-        "a disk has no inodes left", *disk("inodes", "nr_inodes=20", "touch $(seq 18)"), ("InodesLow",)
-    ),
+    Fault("a disk has no inodes left", *disk("inodes", "nr_inodes=20", "touch $(seq 18)"), ("InodesLow",)),
     Fault(
         "the certificate that is shown ends in 3 days",
         f"mkdir -p /run/certificate-aside && {SHORT.format(days=3)}",
@@ -115,8 +113,8 @@ TOGETHER = [
     ),
     Fault(
         "connections to the database are nearly used up",
-        "systemd-run --quiet --unit=atlas-guests -p User=postgres bash -c"
-        " 'for i in $(seq 75); do psql -qc \"select pg_sleep(3600)\" & done; wait'",
+        "systemd-run --quiet --unit=atlas-guests -p User=postgres"
+        " -E PGOPTIONS='-c client_connection_check_interval=1000' bash -c 'for i in $(seq 75); do psql -qc \"select pg_sleep(3600)\" & done; wait'",
         "systemctl stop atlas-guests.service",
         ("PostgresqlConnections",),
     ),
@@ -158,7 +156,7 @@ def told_in_time(mailbox, word, names, after, patience=PATIENCE_SECONDS):
 
 
 def go_through(host, mailbox, faults, rows):
-    """Make faults, wait for the mails, mend them, wait for the mails."""
+    """Make faults, wait for the mails, mend them, wait for the mails; return how many mails that were."""
     names = {name for fault in faults for name in fault.alerts}
     after = len(mailbox)
     for fault in faults:
@@ -169,9 +167,7 @@ def go_through(host, mailbox, faults, rows):
         for fault in faults:
             host.check_output(fault.mend)
     over = told_in_time(mailbox, "from", names, after)
-    rows += [
-        (fault.name, name, seconds[name], over[name]) for fault in faults for name in fault.alerts
-    ]
+    rows += [(fault.name, name, seconds[name], over[name]) for fault in faults for name in fault.alerts]
     return len(mailbox) - after
 
 
@@ -192,6 +188,8 @@ def test_a_storm_of_faults_is_told_in_few_mails(host, mailbox, rows):
 
 @pytest.mark.timeout(2 * PATIENCE_SECONDS + 60)
 @pytest.mark.parametrize("fault", ALONE, ids=lambda fault: fault.name)
-def test_what_is_broken_is_told_and_told_again_when_it_is_well(host, mailbox, rows, fault, prometheus, eventually):
+def test_what_is_broken_is_told_and_told_again_when_it_is_well(
+    host, mailbox, rows, fault, prometheus, eventually
+):
     go_through(host, mailbox, [fault], rows)
     eventually(lambda: prometheus.firing() <= {"Watchdog", "Healed"}, PATIENCE_SECONDS)

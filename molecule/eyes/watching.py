@@ -1,0 +1,59 @@
+"""The machine's Prometheus and mailbox, and time that passes quicker: `for: 5m` of a rule counts as 5 s.
+
+With EYES_INTERVALS=production nothing is quicker than on a machine that lives.
+"""
+
+import os
+import re
+
+QUICK = os.environ.get("EYES_INTERVALS") != "production"
+#: A sed script.
+QUICKER = r"s/^\( *for: \)\([0-9]*\)[mhd]$/\1\2s/"
+TOLD = re.compile(r"^(\w+)(?:, on \S+)?, (since|from) ", re.MULTILINE)
+
+
+class Prometheus:
+    """What the machine's Prometheus says."""
+
+    def __init__(self, client):
+        self.client = client
+
+    def ask(self, path, **parameters):
+        """Return the data of an answer of its API."""
+        answer = self.client.get(f"/prometheus/api/v1/{path}", params=parameters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    def query(self, expression):
+        """Return the values of a vector: by their labels, as a set of pairs."""
+        found = self.ask("query", query=expression)["result"]
+        return {
+            frozenset((k, v) for k, v in one["metric"].items() if k != "__name__"): float(one["value"][1])
+            for one in found
+        }
+
+    def value(self, expression):
+        """Return the only value."""
+        ((value,),) = [self.query(expression).values()]
+        return value
+
+    def firing(self):
+        """Return the names of the alerts that fire."""
+        return {
+            one["labels"]["alertname"] for one in self.ask("alerts")["alerts"] if one["state"] == "firing"
+        }
+
+
+class Mailbox:
+    """What came by mail, and which alerts it tells of."""
+
+    def __init__(self, server):
+        self.server = server
+
+    def told(self, word, after=0):
+        """Return the alerts told as firing (`since`) or over (`from`) in the mails after so many."""
+        texts = [mail[1].decode().replace("\r\n", "\n") for mail in self.server.mails[after:]]
+        return {name for text in texts for name, said in TOLD.findall(text) if said == word}
+
+    def __len__(self):
+        return len(self.server.mails)
