@@ -8,6 +8,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 TESTS = Path(__file__).parent / "rules"
+PAGE = ROOT / "docs/alerts.md"
 #: They take weeks: test_usual.py.
 ELSEWHERE = {"IngestUnusual", "FailuresUnusual"}
 RULES = sorted(ROOT.glob("roles/*/tree/etc/prometheus/rules.d/*.yml"))
@@ -67,3 +68,18 @@ def test_each_alert_says_what_to_do(rules):
         assert rule["labels"]["severity"] in {"info", "warning", "critical"}
         assert rule["annotations"]["summary"]
         assert rule["annotations"]["description"]
+
+
+def test_the_table_of_alerts_tells_all_of_them():
+    told = re.findall(r"^\| \[(\w+)\]\((\S+)\) \| (\w+) \| ([\w ]+) \|", PAGE.read_text(), re.MULTILINE)
+    assert sorted(told) == sorted(row(rule) for path in RULES for rule in alerts(path))
+
+
+def row(rule):
+    runbook = rule["annotations"]["runbook"].removeprefix("docs/").removeprefix(PAGE.name)
+    count, unit = (
+        int(rule.get("for", "0m")[:-1]),
+        {"m": "minute", "h": "hour", "d": "day"}[rule.get("for", "0m")[-1]],
+    )
+    after = f"{count} {unit}{'s' if count > 1 else ''}" if count else "at once"
+    return rule["alert"], runbook, rule["labels"]["severity"], after
