@@ -1,4 +1,4 @@
-"""Every trouble that can be made in a container is made; what counts is the mail about it, and the one when it is over."""
+"""Every trouble that can be made in a container is made; its mail is waited for, and the one when it is over."""
 
 import json
 import time
@@ -22,15 +22,17 @@ class Fault:
     make: str
     mend: str
     alerts: tuple[str, ...]
+    lasts: bool = False  # a rule that looks back for minutes sees it still
 
 
 def broken(unit):
     """Return the commands that keep a unit from starting, and that let it."""
     drop_in = f"/run/systemd/system/{unit}.d"
+    make = f"mkdir -p {drop_in} && printf '[Service]\\nExecStartPre=/bin/false\\n' > {drop_in}/broken.conf"
+    again = "systemctl daemon-reload && systemctl reset-failed"
     return (
-        f"mkdir -p {drop_in} && printf '[Service]\\nExecStartPre=/bin/false\\n' > {drop_in}/broken.conf"
-        f" && systemctl daemon-reload && (systemctl restart {unit} || true)",
-        f"rm -r {drop_in} && systemctl daemon-reload && systemctl reset-failed {unit}; systemctl start {unit}",
+        f"{make} && systemctl daemon-reload && (systemctl restart {unit} || true)",
+        f"rm -r {drop_in} && {again} {unit}; systemctl start {unit}",
     )
 
 
@@ -43,9 +45,11 @@ def disk(name, options, fill):
     )
 
 
-CERTIFICATE = "/etc/atlas/certificate/current"
+CERTIFICATE, ASIDE = "/etc/atlas/certificate/current", "/run/certificate-aside"
+PRACTICE, BAD = "/etc/atlas/health.d/practice.json", "/etc/prometheus/rules.d/bad.yml"
+RELOAD = "systemctl reload prometheus"
 SHORT = (
-    f"cp -a {CERTIFICATE}/. /run/certificate-aside/ && cd {CERTIFICATE}"
+    f"cp -a {CERTIFICATE}/. {ASIDE}/ && cd {CERTIFICATE}"
     " && openssl req -x509 -new -key privkey.pem -days {days} -subj /CN=machine -out fullchain.pem"
     " && systemctl reload nginx"
 )
@@ -67,17 +71,18 @@ TOGETHER = [
     ),
     Fault(
         "a unit starts and dies, over and over",
-        "systemd-run --quiet --unit=atlas-flapping -p Restart=always -p RestartSec=1 -p StartLimitIntervalSec=0 false",
+        "systemd-run --quiet --unit=atlas-flapping -p Restart=always -p RestartSec=1 -p StartLimitBurst=500 false",
         "systemctl stop atlas-flapping.service; systemctl reset-failed atlas-flapping.service || true",
         ("UnitRestarting",),
+        lasts=QUICK,
     ),
     Fault("a disk is 85 % full", *disk("filling", "size=20m", "fallocate -l 17m file"), ("DiskFilling",)),
     Fault("a disk is 95 % full", *disk("full", "size=20m", "fallocate -l 19m file"), ("DiskFull",)),
     Fault("a disk has no inodes left", *disk("inodes", "nr_inodes=20", "touch $(seq 18)"), ("InodesLow",)),
     Fault(
         "the certificate that is shown ends in 3 days",
-        f"mkdir -p /run/certificate-aside && {SHORT.format(days=3)}",
-        f"cp -a /run/certificate-aside/. {CERTIFICATE}/ && rm -r /run/certificate-aside && systemctl reload nginx",
+        f"mkdir -p {ASIDE} && {SHORT.format(days=3)}",
+        f"cp -a {ASIDE}/. {CERTIFICATE}/ && rm -r {ASIDE} && systemctl reload nginx",
         ("CertificateExpires",),
     ),
     Fault(
@@ -100,16 +105,16 @@ TOGETHER = [
     ),
     Fault(
         "a check of health finds something down",
-        """echo '{"check": "tcp", "title": "Practice", "address": "127.0.0.1:9"}' > /etc/atlas/health.d/practice.json""",
-        "rm /etc/atlas/health.d/practice.json",
+        """echo '{"check": "tcp", "title": "Practice", "address": "127.0.0.1:9"}' > """ + PRACTICE,
+        f"rm {PRACTICE}",
         ("HealthBad",),
     ),
     Fault(
         "a rule cannot be judged",
-        "printf 'groups:\\n- name: bad\\n  rules:\\n  - {record: a:b:c, expr: up * on() up}\\n' > /etc/prometheus/rules.d/bad.yml"
-        " && systemctl reload prometheus",
-        "rm /etc/prometheus/rules.d/bad.yml && systemctl reload prometheus",
+        f"printf 'groups: [{{name: bad, rules: [{{record: a:b:c, expr: up * on() up}}]}}]' > {BAD} && {RELOAD}",
+        f"rm {BAD} && {RELOAD}",
         ("RulesFailing",),
+        lasts=QUICK,
     ),
     Fault(
         "connections to the database are nearly used up",
@@ -128,8 +133,8 @@ ALONE = [
     Fault("the database does not start", *DATABASE, ("PostgresqlDown", "DatabaseDown", "UnitDown")),
     Fault(
         "Prometheus is given a rule file that is none",
-        "echo nonsense > /etc/prometheus/rules.d/bad.yml && systemctl reload prometheus",
-        "rm /etc/prometheus/rules.d/bad.yml && systemctl reload prometheus",
+        f"echo nonsense > {BAD} && {RELOAD}",
+        f"rm {BAD} && {RELOAD}",
         ("PrometheusConfigurationBad",),
     ),
 ]
