@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.dashboards import VARIABLES, annotations, load, queries
-from tests.roles.test_rules import RULES, promtool
+from tests.roles.test_rules import RULES
 
 from atlas.telemetry.catalogue import CATALOGUE
 
@@ -173,7 +173,7 @@ def test_the_pages_they_lead_to_are_there(page):
     assert page in (ROOT / PAGES[page]).read_text()
 
 
-def test_every_expression_is_one(tmp_path):
+def test_every_expression_is_one(promtool, tmp_path):
     rules = [
         {"record": f"asked:number{number}", "expr": expression}
         for number, (_, _, expression) in enumerate(asked())

@@ -32,13 +32,13 @@ def mailbox(scenario_directory):
     server = MailServer(scenario_directory, *(GIVEN[name] for name in names))
     host.check_output(f"cat > {GIVEN['mail_ca_file']} <<'END'\n{server.certificate}END")
     # The way from the machine to the mail server is one that its own rules for SSH do not allow.
-    host.check_output(
-        "echo 'AllowTcpForwarding yes' > /etc/ssh/sshd_config.d/00-a-way.conf && systemctl reload ssh && sleep 1"
-    )
+    host.check_output("echo 'AllowTcpForwarding yes' > /etc/ssh/sshd_config.d/00-a-way.conf")
+    host.check_output("systemctl reload ssh && sleep 1")
     server.open()
     host.check_output(
-        f"for i in $(seq 50); do ss -Hltn | grep -q :{server.outside} && break; sleep 0.1; done; atlasctl mail flush"
+        f"for i in $(seq 50); do ss -Hltn | grep -q :{server.outside} && break; sleep 0.1; done"
     )
+    host.check_output("atlasctl mail flush")
     if QUICK:
         host.check_output(f"sed -i '{QUICKER}' /etc/prometheus/rules.d/*.yml && systemctl reload prometheus")
     # On a machine whose packages were looked up weeks ago that is told at once.

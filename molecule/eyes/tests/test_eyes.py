@@ -8,17 +8,9 @@ import yaml
 from library import Library, article
 
 ROOT = Path(__file__).parents[3]
-JOBS = {
-    "alertmanager",
-    "atlas",
-    "blackbox",
-    "blackbox_exporter",
-    "nginx",
-    "node",
-    "postgres",
-    "process",
-    "prometheus",
-}
+JOBS = {"alertmanager", "atlas", "blackbox", "nginx", "node", "postgres", "process", "prometheus"}
+# What the container's host is to blame for; and health may have put something right while all was installed.
+HARMLESS = {"Watchdog", "Healed", "LoadHigh", "MemoryLow", "OutOfMemory"}
 ARTICLES, NOTHING = 270, 30
 #: Metrics that are not there, and why.
 NOT_HERE = {

@@ -1,4 +1,4 @@
-"""Every trouble that can be made in a container is made; its mail is waited for, and the one when it is over."""
+"""Every trouble a container can have is made, its mail waited for, and the mail when it is over."""
 
 import json
 import time
@@ -31,7 +31,7 @@ def broken(unit):
     make = f"mkdir -p {drop_in} && printf '[Service]\\nExecStartPre=/bin/false\\n' > {drop_in}/broken.conf"
     again = "systemctl daemon-reload && systemctl reset-failed"
     return (
-        f"{make} && systemctl daemon-reload && (systemctl restart {unit} || true)",
+        f"{make} && systemctl daemon-reload && systemctl restart --no-block {unit}",
         f"rm -r {drop_in} && {again} {unit}; systemctl start {unit}",
     )
 
@@ -71,8 +71,9 @@ TOGETHER = [
     ),
     Fault(
         "a unit starts and dies, over and over",
-        "systemd-run --quiet --unit=atlas-flapping -p Restart=always -p RestartSec=1 -p StartLimitBurst=500 false",
-        "systemctl stop atlas-flapping.service; systemctl reset-failed atlas-flapping.service || true",
+        "systemd-run --quiet --collect --unit=atlas-flapping -p Restart=always -p RestartSec=1"
+        " -p StartLimitBurst=99 false",
+        "systemctl stop atlas-flapping.service",
         ("UnitRestarting",),
         lasts=QUICK,
     ),
@@ -111,7 +112,7 @@ TOGETHER = [
     ),
     Fault(
         "a rule cannot be judged",
-        f"printf 'groups: [{{name: bad, rules: [{{record: a:b:c, expr: up * on() up}}]}}]' > {BAD} && {RELOAD}",
+        f"printf 'groups: [{{name: bad, rules: [{{record: a, expr: up * on() up}}]}}]' > {BAD} && {RELOAD}",
         f"rm {BAD} && {RELOAD}",
         ("RulesFailing",),
         lasts=QUICK,
@@ -119,7 +120,8 @@ TOGETHER = [
     Fault(
         "connections to the database are nearly used up",
         "systemd-run --quiet --unit=atlas-guests -p User=postgres"
-        " -E PGOPTIONS='-c client_connection_check_interval=1000' bash -c 'for i in $(seq 75); do psql -qc \"select pg_sleep(3600)\" & done; wait'",
+        " -E PGOPTIONS='-c client_connection_check_interval=1000'"
+        " bash -c 'for i in $(seq 75); do psql -qc \"select pg_sleep(3600)\" & done; wait'",
         "systemctl stop atlas-guests.service",
         ("PostgresqlConnections",),
     ),
@@ -193,8 +195,5 @@ def test_a_storm_of_faults_is_told_in_few_mails(host, mailbox, rows):
 
 @pytest.mark.timeout(2 * PATIENCE_SECONDS + 60)
 @pytest.mark.parametrize("fault", ALONE, ids=lambda fault: fault.name)
-def test_what_is_broken_is_told_and_told_again_when_it_is_well(
-    host, mailbox, rows, fault, prometheus, eventually
-):
+def test_what_is_broken_is_told_and_told_again_when_it_is_well(host, mailbox, rows, fault):
     go_through(host, mailbox, [fault], rows)
-    eventually(lambda: prometheus.firing() <= {"Watchdog", "Healed"}, PATIENCE_SECONDS)
