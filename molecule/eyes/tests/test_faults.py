@@ -150,31 +150,34 @@ SLOW = [
 ]
 
 
-def told_in_time(mailbox, word, names, after, patience=PATIENCE_SECONDS):
-    """Wait for mails that tell of all the alerts; return the seconds to each."""
-    started, seconds = time.monotonic(), {}
-    while missing := set(names) - seconds.keys():
-        passed = time.monotonic() - started
+def told_in_time(mailbox, word, since, after):
+    """Wait for mails that tell of all the alerts; return the seconds to each, `since` it began or ended."""
+    seconds = {}
+    end = time.monotonic() + PATIENCE_SECONDS
+    while missing := since.keys() - seconds.keys():
         for name in mailbox.told(word, after) & missing:
-            seconds[name] = round(passed)
-        assert passed < patience, f"no mail of {missing} within {patience} s"
+            seconds[name] = round(time.monotonic() - since[name])
+        assert time.monotonic() < end, f"no mail of {missing} within {PATIENCE_SECONDS} s"
         time.sleep(0.25)
     return seconds
 
 
 def go_through(host, mailbox, faults, rows):
     """Make faults, wait for the mails, mend them, wait for the mails; return how many mails that were."""
-    names = {name for fault in faults for name in fault.alerts}
     after = len(mailbox)
+    made, mended = {}, {}
     for fault in faults:
         host.check_output(fault.make)
+        made |= dict.fromkeys(fault.alerts, time.monotonic())
     try:
-        seconds = told_in_time(mailbox, "since", names, after)
+        seconds = told_in_time(mailbox, "since", made, after)
     finally:
+        told = len(mailbox)
         for fault in faults:
             host.check_output(fault.mend)
-    over = told_in_time(mailbox, "from", names, after)
-    rows += [(fault.name, name, seconds[name], over[name]) for fault in faults for name in fault.alerts]
+            mended |= dict.fromkeys(() if fault.lasts else fault.alerts, time.monotonic())
+    over = told_in_time(mailbox, "from", mended, told)
+    rows += [(fault.name, name, seconds[name], over.get(name)) for fault in faults for name in fault.alerts]
     return len(mailbox) - after
 
 
