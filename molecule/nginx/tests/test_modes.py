@@ -216,7 +216,7 @@ DROPPED = """location = /elsewhere {
 """
 
 
-def test_another_role_asks_as_the_pages_do_and_never_lets_everybody_in(host, web, mode, login):
+def test_another_role_asks_as_the_pages_do_and_never_lets_everybody_in(host, web, mode, login, eventually):
     """What stands in atlas.d may name who is asked, whatever guards the pages."""
     enter(web, mode, login)
     known = dict(web.cookies)
@@ -225,7 +225,7 @@ def test_another_role_asks_as_the_pages_do_and_never_lets_everybody_in(host, web
         "printf %s %s > /etc/nginx/atlas.d/elsewhere.conf && systemctl reload nginx", "%s", DROPPED
     )
     try:
-        assert web.get("/elsewhere", auth=login).status_code == 200
+        eventually(lambda: web.get("/elsewhere", auth=login).status_code == 200)  # a reload takes a moment
         assert web.get("/elsewhere").status_code == 401
         cookies = "; ".join(f"{name}={value}" for name, value in known.items())
         assert web.get("/elsewhere", headers={"Cookie": cookies}).status_code == (

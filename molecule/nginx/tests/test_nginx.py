@@ -248,14 +248,17 @@ def test_a_password_goes_no_further_and_a_token_does(host, web, login):
         host.check_output(f"systemd-run --quiet --unit=echo python3 -c {shlex.quote(echo)}")
         try:
             host.check_output("for i in $(seq 50); do ss -Hltn | grep -q :7444 && break; sleep 0.1; done")
-            known = {"Authorization": "Bearer atl_x", "Door-Key": "k" * 43, "X-Forwarded-For": "127.0.0.1"}
+            said = {"Door-Key": "k" * 43, "Door-Named": "yes"}
+            known = {"Authorization": "Bearer atl_x", "X-Forwarded-For": "127.0.0.1", **said}
             echoed = web.get("/api/", headers=known).text
             assert "Authorization: Bearer atl_x" in echoed
-            assert "Door-Key" not in echoed  # else anybody could say that nginx had asked him
+            assert (echoed.count("Door-Key: "), "k" * 43 in echoed) == (1, False)  # nginx's own
+            assert "Door-Named" not in echoed  # else anybody could say that nginx had asked him
             assert "127.0.0.1" not in echoed.partition("X-Forwarded-For:")[2].partition("\n")[0]
-            echoed = web.get("/", auth=login, headers={"Door-Key": "k" * 43}).text
+            echoed = web.get("/", auth=login, headers=said).text
             assert "Authorization:" not in echoed
-            assert "Door-Key" not in echoed
+            assert (echoed.count("Door-Key: "), "k" * 43 in echoed) == (1, False)
+            assert "Door-Named" not in echoed
             assert "X-Request-ID:" in echoed
         finally:
             host.check_output("systemctl stop echo")
