@@ -315,6 +315,8 @@ def test_the_page_silences_and_that_survives_a_restart(host, alerts, mails, brow
     host.check_output(f"systemctl restart {UNIT}")
     eventually(alerts.listens)
     alerts.fire("Noisy", mountpoint="/")
+    told = host.check_output("journalctl --unit nginx --no-pager --output=cat | grep alerts/silence")
+    assert '"user":"owner"' in told.splitlines()[-1], "who did it stands in the log"
     (silence,) = [one for one in alerts.ask("/silences") if one["status"]["state"] == "active"]
     assert silence["createdBy"] == "owner"
     said = host.run("atlasctl alerts")
