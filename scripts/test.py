@@ -82,13 +82,14 @@ def main() -> None:
     kinds = {"lint": lint, "fast": fast, "long": long_running, "coverage": coverage, "all": everything}
     if kind not in kinds:
         sys.exit(f"Usage: {sys.argv[0]} all [SCENARIO] | fast | lint | long | coverage")
-    _install(with_containers=kind == "all", with_tests=kind != "lint" and not names)
+    _install(with_containers=kind in {"all", "long"}, with_tests=kind != "lint" and not names)
     checks = [check for check in scenarios() if check.name in names] if names else kinds[kind]()
     if names and len(checks) != len(names):
         sys.exit(f"The scenarios are: {', '.join(check.name for check in scenarios())}.")
-    if any(check in scenarios() for check in checks):
-        for suite in sorted({check.environment["MACHINE_SUITE"] for check in checks if check in scenarios()}):
-            image.ensure(engine.require(), suite)
+    for suite in sorted(
+        {check.environment["MACHINE_SUITE"] for check in checks if "MACHINE_SUITE" in check.environment}
+    ):
+        image.ensure(engine.require(), suite)
     passed = run(checks)
     if kind == "coverage":
         passed = show_coverage() and passed
@@ -113,8 +114,10 @@ def fast() -> list[Check]:
 
 
 def long_running() -> list[Check]:
-    """List the tests that take minutes."""
-    return [_pytest("long tests", "long")]
+    """List the tests that take minutes, and the alerts at the pace of a machine that lives."""
+    eyes = _scenario("eyes")
+    eyes.environment["EYES_INTERVALS"] = "production"
+    return [_pytest("long tests", "long"), replace(eyes, name="eyes at full pace")]
 
 
 def coverage() -> list[Check]:

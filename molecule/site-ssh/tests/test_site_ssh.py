@@ -13,6 +13,12 @@ def test_a_page_is_saved_read_and_found(host, web, birds):
     assert [hit["id"] for hit in library.search("kingfisher")] == [item["id"]]
 
 
+def test_nobody_watches_where_nobody_is_to(host):
+    assert not host.package("prometheus").is_installed
+    assert not host.package("prometheus-node-exporter").is_installed
+    assert not host.file("/etc/nginx/atlas.d/prometheus.conf").exists
+
+
 def test_the_embedded_database_needs_no_server(host):
     assert host.run("sudo test -s /var/lib/atlas/atlas.db").succeeded
     assert not host.package("postgresql").is_installed
