@@ -1,6 +1,7 @@
 """What is measured: all that rules and dashboards ask for, and right."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ import yaml
 from library import Library, article
 
 ROOT = Path(__file__).parents[3]
+sys.path.insert(0, str(ROOT / "tests"))
+
+import dashboards  # noqa: E402
+
 JOBS = {"alertmanager", "atlas", "blackbox", "nginx", "node", "postgres", "process", "prometheus"}
 # What the container's host is to blame for; and health may have put something right while all was installed.
 HARMLESS = {"Watchdog", "Healed", "LoadHigh", "MemoryLow", "OutOfMemory"}
@@ -92,6 +97,29 @@ def test_every_metric_a_rule_names_is_there(prometheus):
         if not any(re.fullmatch(pattern, name) for pattern in NOT_HERE)
     }
     assert missing == set()
+
+
+def test_every_panel_of_the_dashboards_shows_something(prometheus, eventually):
+    def empty():
+        return [
+            f"{name}: {panel}: {expression}"
+            for name, dashboard in dashboards.load().items()
+            for panel, expression in dashboards.queries(dashboard)
+            if not prometheus.query(expression)
+        ]
+
+    eventually(lambda: empty() == [], 60)
+
+
+def test_watching_takes_little_memory(prometheus):
+    taken = prometheus.query('namedprocess_namegroup_memory_bytes{memtype="resident"}')
+    names = {name: size for labels, size in taken.items() for key, name in labels if key == "groupname"}
+    watchers = {
+        name for name in names if name in {"prometheus", "alertmanager"} or name.endswith("-exporter")
+    }
+    assert len(watchers) == 7
+    # Grafana, where it is, may take its hundred besides.
+    assert sum(names[name] for name in watchers) < 250e6
 
 
 def test_measures_are_behind_the_password(web):
