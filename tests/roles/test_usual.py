@@ -203,5 +203,6 @@ def test_the_unusual_is_told_and_nothing_else(promtool, tmp_path):
     for one in test["promql_expr_test"]:
         one["exp_samples"].sort(key=lambda sample: sample["labels"])
     whole = {"rule_files": ["rules.yml"], "evaluation_interval": "5m", "tests": [test]}
+    whole["group_eval_order"] = ["atlas_records", "atlas", "atlas_usual"]
     (tmp_path / "test.yml").write_text(yaml.safe_dump(whole, width=10**9))
     promtool("test", "rules", tmp_path / "test.yml")
