@@ -35,7 +35,7 @@ test: ## run everything: lint, unit tests, scenarios (ROLE=nginx: one scenario)
 test-fast: setup ## run the linters and the quick tests, in under a minute
 	@$(PYTHON) scripts/test.py fast
 
-test-long: setup ## run the slow tests too: killed workers, bad days, browser
+test-long: setup ## run what takes long: killed workers, bad days, alerts at full pace, Grafana
 	@$(PYTHON) scripts/test.py long
 
 coverage: setup ## measure which lines and branches of the app the tests reach
