@@ -127,10 +127,12 @@ TOGETHER = [
     ),
 ]
 API = broken("atlas-api.service")
+NGINX = broken("nginx.service")
 WORKER = broken("atlas-worker.service")
 DATABASE = broken("postgresql@15-main.service")
 ALONE = [
-    Fault("the app does not start", *API, ("ApiDown", "UnitDown", "PageDown")),
+    Fault("the app does not start", *API, ("ApiDown", "UnitDown")),
+    Fault("the web server does not start", *NGINX, ("PageDown", "UnitDown")),
     Fault("the worker does not start", *WORKER, ("UnitDown", "WorkerLost")),
     Fault("the database does not start", *DATABASE, ("PostgresqlDown", "DatabaseDown", "UnitDown")),
     Fault(
