@@ -1,6 +1,7 @@
 """Types, connections and migrations: the same on both engines."""
 
 import datetime as dt
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -15,12 +16,12 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from atlas import items
 from atlas.database import migrate
 from atlas.database.dialect import Json, UtcDateTime, is_sqlite, storable
-from atlas.database.engine import make_engine, read
+from atlas.database.engine import _use_wal, make_engine, read
 from atlas.database.tables import audit, hosts, metadata, users
 from atlas.search import search
 
@@ -62,7 +63,7 @@ moments = st.datetimes(timezones=zones)
 
 @given(one=moments, other=moments)
 def test_on_sqlite_text_sorts_as_time(one, other):
-    stored = [UtcDateTime().process_bind_param(moment, sqlite.dialect()) for moment in (one, other)]
+    stored = [UtcDateTime().process_bind_param(moment, sqlite_dialect.dialect()) for moment in (one, other)]
     assert len(stored[0]) == len(stored[1]) == 27
     if one < other:
         assert stored[0] <= stored[1]
@@ -380,3 +381,31 @@ def test_postgresql_without_unaccent_still_searches(postgres, plain_settings, cl
     engine.dispose()
     postgres.drop(name)
     postgres.execute(f"DROP ROLE {owner}")
+
+
+class Busy:
+    """A cursor that finds the file locked so many times, as SQLite does without waiting."""
+
+    def __init__(self, times, code):
+        self.times, self.code, self.asked = times, code, 0
+
+    def execute(self, statement):
+        assert statement == "PRAGMA journal_mode = WAL"
+        self.asked += 1
+        if self.asked <= self.times:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = self.code
+            raise error
+
+
+def test_who_opens_a_new_file_while_another_does_waits():
+    cursor = Busy(3, sqlite3.SQLITE_BUSY)
+    _use_wal(cursor)
+    assert cursor.asked == 4
+
+
+def test_what_is_wrong_with_a_file_besides_is_told_at_once():
+    cursor = Busy(3, sqlite3.SQLITE_CANTOPEN)
+    with pytest.raises(sqlite3.OperationalError):
+        _use_wal(cursor)
+    assert cursor.asked == 1
