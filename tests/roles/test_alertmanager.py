@@ -1,10 +1,8 @@
 """Who is told what, and in which words: judged by amtool, with the role's own configuration and templates."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -45,7 +43,7 @@ VARIANTS = {
 
 
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory):
+def rendered(run_play, tmp_path_factory):
     """Return directories by variant, with what the role puts on the machine; links between them lead here."""
     home = tmp_path_factory.mktemp("alertmanager")
     files = [*sorted((ROOT / "group_vars/all").glob("*.yml")), *sorted(ROLE.glob("[dv]*/main.yml"))]
@@ -62,18 +60,7 @@ def rendered(tmp_path_factory):
         for name, variables in VARIANTS.items()
     ]
     play = {"hosts": "all", "gather_facts": False, "vars_files": list(map(str, files)), "tasks": tasks}
-    (home / "play.yml").write_text(yaml.safe_dump([play]))
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local"]
-    done = subprocess.run(
-        [*command, "-e", f"ansible_python_interpreter={sys.executable}", str(home / "play.yml")],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    run_play(home, play)
     for name in VARIANTS:
         file = home / name / "etc/atlas/alertmanager.yml"
         text = file.read_text()

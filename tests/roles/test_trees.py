@@ -1,15 +1,12 @@
 """What the trees of the roles become: rendered by a real play, once for all tests, in two variants."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from atlas.api.edge import LARGE_BODIES, MAX_BODY
 from atlas.settings import Settings
@@ -91,21 +88,10 @@ def play(home):
 
 
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory):
+def rendered(run_play, tmp_path_factory):
     """Directories by variant; below each, what every role puts on the machine."""
     home = tmp_path_factory.mktemp("trees")
-    (home / "play.yml").write_text(yaml.safe_dump([play(home)]))
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local"]
-    done = subprocess.run(
-        [*command, "-e", f"ansible_python_interpreter={sys.executable}", str(home / "play.yml")],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    run_play(home, play(home))
     return {variant: home / variant for variant in VARIANTS}
 
 

@@ -104,11 +104,7 @@ def _no_history(look: Look) -> str:
 
 
 def _section(title: str, items: list[str], most: int) -> str:
-    if not items:
-        return ""
-    left = len(items) - most
-    more = [f"<li>and {left} more: <code>atlasctl alerts</code></li>"] if left > 0 else []
-    return f"<h2>{title}</h2>\n<ul>\n" + "\n".join(items[:most] + more) + "\n</ul>"
+    return status_page.section(title, items, most, "atlasctl alerts")
 
 
 def _alert(alert: Alert, now: datetime, docs: str, token: str) -> str:

@@ -52,13 +52,11 @@ def full(report: dict[str, Any]) -> str:
         f'<h1>Is Atlas all right?</h1>\n<p class="word {state.name}">{word}.</p>\n<p class="lead">{lead}',
         f"<small>{_since(report['since'], now)}.</small></p>",
         _freshness(now),
-        _section("What is wrong", [_bad(check, now) for check in bad], SHOWN_BAD),
-        _section("On hold", [f"<li>{_text(note, 120)}</li>" for note in report["notes"]], SHOWN_NEWS),
-        _section("What is fine", [_good(check) for check in good], SHOWN_GOOD),
-        _section("Restarted", [_event(event, now) for event in reversed(report["restarts"])], SHOWN_NEWS),
-        _section(
-            "What changed", [_change(change, now) for change in reversed(report["changes"])], SHOWN_NEWS
-        ),
+        section("What is wrong", [_bad(check, now) for check in bad], SHOWN_BAD),
+        section("On hold", [f"<li>{_text(note, 120)}</li>" for note in report["notes"]], SHOWN_NEWS),
+        section("What is fine", [_good(check) for check in good], SHOWN_GOOD),
+        section("Restarted", [_event(event, now) for event in reversed(report["restarts"])], SHOWN_NEWS),
+        section("What changed", [_change(change, now) for change in reversed(report["changes"])], SHOWN_NEWS),
     ]
     return _page(f"Atlas: {word.lower()}", "\n".join(part for part in parts if part))
 
@@ -93,11 +91,12 @@ def _freshness(now: datetime) -> str:
     )
 
 
-def _section(title: str, items: list[str], most: int) -> str:
+def section(title: str, items: list[str], most: int, command: str = "atlasctl status") -> str:
+    """Return a list under a heading, or nothing; of more than `most` items, `command` shows the rest."""
     if not items:
         return ""
     left = len(items) - most
-    more = [f"<li>and {left} more: <code>atlasctl status</code></li>"] if left > 0 else []
+    more = [f"<li>and {left} more: <code>{command}</code></li>"] if left > 0 else []
     return f"<h2>{title}</h2>\n<ul>\n" + "\n".join(items[:most] + more) + "\n</ul>"
 
 
