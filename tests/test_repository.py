@@ -125,3 +125,9 @@ def test_links_between_documents_lead_somewhere():
         if not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_no_role_is_played_twice():
+    roles = re.findall(r"- \{role: (\w+),", (ROOT / "playbooks/configure.yml").read_text())
+    assert len(roles) > 10
+    assert sorted(roles) == sorted(set(roles))
