@@ -152,7 +152,7 @@ def test_an_outage_and_a_restart_of_the_machine_lose_nothing(host, down, eventua
     assert send(host, "in the dark 10;").rc == 0
     assert len(host.check_output("ls /var/spool/atlas-mail/incoming").split()) == 1
     host.check_output(
-        "touch --date='-10 minutes' /run/when && cd /var/spool/atlas-mail/queue && for one in *; do"
+        "touch --date='-605 seconds' /run/when && cd /var/spool/atlas-mail/queue && for one in *; do"
         " mv $one $(stat -c %Y /run/when).5-${one#*-}; done"
     )
     health = host.run("atlasctl mail check")
