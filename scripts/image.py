@@ -43,6 +43,7 @@ DOWNLOADED = (
     "msmtp-mta",
     "nftables",
     "nginx",
+    "pgbackrest",
     "postgresql",
     "prometheus",
     "prometheus-alertmanager",
