@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
@@ -34,6 +35,9 @@ LANES = 2
 STOP_SECONDS = 10
 # So many checks that failed are asked once more when nothing else runs; more are no accident.
 SECOND_CHANCES = 3
+# Databases of tests are in memory, given so many bytes of it.
+MEMORY = Path("/dev/shm")  # noqa: S108 - for directories with names nobody guesses
+ROOM = 4 * 1024**3
 # Scenarios whose machine has a disk of its own.
 WITH_DISK = ("data_volume",)
 # Scenarios that only `make test-long` runs: what they try is a stand-in for what cannot be had here.
@@ -177,7 +181,17 @@ def _pytest(name: str, marks: str, *options: str) -> Check:
     log = name.replace(" ", "-")
     junit = LOGS / f"{log}.xml"
     command = ["pytest", "-m", marks, f"--junitxml={junit}", "-rs", "-o", f"cache_dir={LOGS / log}", *options]
-    return Check(name, command, junit, failed_only=("--last-failed", "--last-failed-no-failures=none"))
+    failed_only = ("--last-failed", "--last-failed-no-failures=none")
+    return Check(name, command, junit, {"TMPDIR": _roomy()}, failed_only)
+
+
+def _roomy() -> str:
+    """Name a directory for what tests write: in memory where there is plenty, to wait for no disk."""
+    if MEMORY.is_dir():
+        memory = os.statvfs(MEMORY)
+        if memory.f_bavail * memory.f_frsize > ROOM and not memory.f_flag & os.ST_NOEXEC:
+            return str(MEMORY)
+    return tempfile.gettempdir()
 
 
 def run(checks: list[Check]) -> bool:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from argon2 import PasswordHasher
 from private_postgres import Postgres, find_binaries
 from sqlalchemy.engine import Engine
 
+from atlas.accounts import passwords
 from atlas.database import migrate
 from atlas.database.engine import make_engine
 from atlas.settings import Settings
@@ -53,6 +55,15 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _nothing_counted_before() -> None:
     tally.PROCESS.drain()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def real_hasher() -> Iterator[PasswordHasher]:
+    """Hashes of passwords are cheap: what makes the real ones dear is what a test asks this for."""
+    real = passwords._HASHER
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
+        yield real
 
 
 def make_settings(data_dir: Path, database_url: str = "") -> Settings:

@@ -90,7 +90,7 @@ class Postgres:
 
     def create(self, *, template: str, name: str | None = None) -> str:
         name = name or f"test_{uuid.uuid4().hex[:12]}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE {template}')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE {template} STRATEGY file_copy')
         return name
 
     def drop(self, name: str) -> None:

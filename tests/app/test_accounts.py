@@ -19,17 +19,6 @@ from atlas.database.tables import audit, login_failures, sessions, tokens, users
 HERE = "192.0.2.1"
 
 
-REAL_HASHER = passwords._HASHER
-
-
-@pytest.fixture(autouse=True)
-def _cheap_hashes(monkeypatch) -> None:
-    """What makes the real ones dear is not what most tests are about."""
-    cheap = argon2.PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(passwords, "_HASHER", cheap)
-    passwords._decoy.cache_clear()
-
-
 @pytest.fixture
 def owner(engine: Engine, clock) -> accounts.User:
     with engine.begin() as conn:
@@ -75,8 +64,8 @@ def test_nothing_that_opens_a_door_is_stored(engine, clock, owner) -> None:
     assert not any(secret in value for secret in ("correct horse", token, plain) for value in everything)
 
 
-def test_hashes_are_argon2id_within_the_memory_of_a_small_machine(monkeypatch) -> None:
-    monkeypatch.setattr(passwords, "_HASHER", REAL_HASHER)
+def test_hashes_are_argon2id_within_the_memory_of_a_small_machine(real_hasher, monkeypatch) -> None:
+    monkeypatch.setattr(passwords, "_HASHER", real_hasher)
     parameters = argon2.extract_parameters(passwords.hash_password("correct horse"))
     assert parameters.type is argon2.Type.ID
     assert 19 * 1024 <= parameters.memory_cost <= 46 * 1024
