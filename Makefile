@@ -2,14 +2,14 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-export HTTPS_PORT HTTP_PORT SSH_PORT SUITE DATA
+export HTTPS_PORT HTTP_PORT SSH_PORT SUITE DATA HOST DIR INVENTORY
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell token test test-fast test-long coverage bench lint format docs dashboards pins setup setup-oci
+.PHONY: help up down status logs shell token backup-pull test test-fast test-long coverage bench lint format docs dashboards pins setup setup-oci
 
 help: ## list the verbs
 	@echo "Atlas: make VERB"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## bring Atlas up in a container here, or heal it (HTTPS_PORT= HTTP_PORT= SSH_PORT= SUITE=)
 	@$(PYTHON) scripts/local.py up
@@ -28,6 +28,9 @@ shell: ## open a root shell on the machine
 
 token: ## print a new API token
 	@$(PYTHON) scripts/local.py token
+
+backup-pull: ## copy the machine's backups to this computer, weekly (HOST= DIR= INVENTORY=; ARGS=status)
+	@$(PYTHON) scripts/backup_pull.py $(ARGS)
 
 test: ## run everything: lint, unit tests, scenarios (ROLE=nginx: one scenario)
 	@$(PYTHON) scripts/test.py all $(ROLE)
