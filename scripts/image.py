@@ -57,6 +57,7 @@ DOWNLOADED = (
     "python3-psycopg2",
     "python3-systemd",
     "python3-venv",
+    "restic",
     "unattended-upgrades",
 )
 # What only the scenarios install: a certificate authority to practise with, and a judge.

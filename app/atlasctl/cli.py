@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from atlasctl.files import advice
 from atlasctl.paths import from_environment
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _run(asked: argparse.Namespace) -> int:  # noqa: PLR0911  (one a verb)
+def _run(asked: argparse.Namespace) -> int:  # noqa: C901, PLR0911  (one a verb)
     paths = from_environment()
     match asked.command:
         case "health":
@@ -67,6 +68,18 @@ def _run(asked: argparse.Namespace) -> int:  # noqa: PLR0911  (one a verb)
             from atlasctl.alerts.command import alerts
 
             return alerts(paths, asked)
+        case "backup":
+            from atlasctl.backup.command import backup
+
+            return backup(paths, asked)
+        case "restore":
+            from atlasctl.backup.command import restore_
+
+            return restore_(paths, asked)
+        case "drill":
+            from atlasctl.backup.command import drill
+
+            return drill(paths, asked)
         case _:
             from atlasctl.release.command import release
 
@@ -122,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _mail(commands.add_parser("mail", help="the machine's own mail: what waits and why, a test mail"))
     _alerts(commands.add_parser("alerts", help="what is wrong, what was; keep it quiet for a while"))
+    _backup(commands)
     _release(commands.add_parser("release", help="deploy, list, roll back and delete releases of the app"))
     return parser
 
@@ -152,6 +166,32 @@ def _alerts(parser: argparse.ArgumentParser) -> None:
         "--severity", default="warning", help="critical, warning or info (default: %(default)s)"
     )
     verbs.add_parser("serve", help="for the unit: the page of alerts")
+
+
+def _backup(commands: Any) -> None:  # noqa: ANN401  (argparse does not name its type)
+    kinds = ("database", "originals", "config")
+    make = commands.add_parser("backup", help="back up now; list what there is")
+    verbs = make.add_subparsers(dest="verb", metavar="VERB")
+    listing = verbs.add_parser("list", help="all snapshots, the newest first")
+    verbs.add_parser("check", help="for health: say in one line whether backups are made and proven")
+    verbs.add_parser("metrics", help="for the role: write the metrics")
+    verbs.add_parser("rekey", help="give the repositories another password, read from standard input")
+    make.add_argument("--anew", metavar="NAME", help="begin a repository again that is gone")
+
+    restore = commands.add_parser("restore", help="bring a backup back; tried first, and undone with --undo")
+    restore.add_argument("snapshot", nargs="?", metavar="ID", help="see atlasctl backup list (the newest)")
+    restore.add_argument("--at", metavar="TIME", help="the database as it was then: 2026-11-25T09:30:00Z")
+    restore.add_argument("--to", type=Path, metavar="DIR", help="only write it to a new directory")
+    restore.add_argument("--yes", action="store_true", help="do not ask")
+    restore.add_argument("--undo", action="store_true", help="go back to before the last restore")
+
+    drill = commands.add_parser("drill", help="prove the backups: restore them on trial, start Atlas on them")
+    for parser in (make, restore):
+        parser.add_argument("--only", choices=kinds, help="only this part")
+    for parser in (make, listing, restore, drill):
+        parser.add_argument("--repository", metavar="NAME", help="only there, from there (all)")
+    for parser in (make, listing, drill):
+        parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def _release(parser: argparse.ArgumentParser) -> None:

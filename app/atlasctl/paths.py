@@ -51,6 +51,11 @@ class Paths(NamedTuple):
         return self.root / "etc/atlas/alerts.json"
 
     @property
+    def backup_settings(self) -> Path:
+        """Where backups go, with the keys of storage services; not there without role backup."""
+        return self.root / "etc/atlas-backup/settings.json"
+
+    @property
     def usage_report(self) -> Path:
         """What `atlasctl usage` read last of Oracle Cloud's free limits."""
         return self.root / "var/lib/atlasctl/usage.json"

@@ -42,6 +42,15 @@ def ago(seconds: float) -> str:
     return f"{count} second{'' if count == 1 else 's'}"
 
 
+def size(count: float) -> str:
+    """Return bytes in words: `512 bytes`, `34 kB`, `120 MB`, `1.3 GB`."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
 def clock(moment: datetime) -> str:
     """Return `04:05 UTC on 22 November`: short enough for a phone."""
     return f"{moment:%H:%M} UTC on {day(moment)}"

@@ -18,7 +18,7 @@ from atlasctl.health.state import State
 from atlasctl.paths import Paths
 from atlasctl.report.prometheus import ADDRESS, NoAnswerError, fired
 from atlasctl.usage.report import concerns, readings
-from atlasctl.words import ago, clock, parse, shorten, stamp
+from atlasctl.words import ago, clock, parse, shorten, size, stamp
 
 WEEK = timedelta(days=7)
 SHOWN = 8
@@ -181,13 +181,13 @@ def disks(root: Path, remembered: dict[str, Any], now: datetime) -> Part:
     rows, todo = [], []
     for path, (used, total) in usages(root).items():
         share = used / total
-        words = f"{share:.0%} of {_size(total)} used"
+        words = f"{share:.0%} of {size(total)} used"
         before = remembered.get(path)
         days = _days(before, now)
         well = share < DISK_FULL
         if isinstance(before, dict) and days:
             grown = used - int(before.get("used", used))
-            words += f", {'+' if grown >= 0 else '-'}{_size(abs(grown))} in {days:.0f} days"
+            words += f", {'+' if grown >= 0 else '-'}{size(abs(grown))} in {days:.0f} days"
             left = (total - used) / (grown / days) if grown > 0 else float("inf")
             if left < DISK_DAYS:
                 words += f", full in about {left:.0f} days"
@@ -275,11 +275,3 @@ def _days(before: object, now: datetime) -> float:
 
 def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

@@ -1,0 +1,237 @@
+"""`atlasctl backup`, `atlasctl restore`, `atlasctl drill`: what a person or a unit types."""
+
+import argparse
+import json
+import signal
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from atlasctl.backup import drill as drilling
+from atlasctl.backup import make, restore
+from atlasctl.backup import parts as parting
+from atlasctl.backup import settings as given
+from atlasctl.backup import state as memory
+from atlasctl.backup.metrics import metrics
+from atlasctl.backup.restic import Restic, Snapshot
+from atlasctl.backup.settings import BackupSettings, Repository
+from atlasctl.files import locked, write
+from atlasctl.paths import Paths
+from atlasctl.release.store import lock_file
+from atlasctl.trouble import Trouble
+from atlasctl.words import ago, clock, stamp, utc_now
+
+FILE = "atlas_backup.prom"
+
+
+def backup(paths: Paths, asked: argparse.Namespace) -> int:
+    """Run the verb; without one, make a backup."""
+    settings = given.read(paths)
+    match asked.verb:
+        case "list":
+            return _list(settings, asked)
+        case "check":
+            code, words = judge(settings)
+            print(words)
+            return code
+        case "metrics":
+            _write_metrics(settings)
+            return 0
+        case "rekey":
+            from atlasctl.backup.rekey import rekey
+
+            with _alone(settings, "backup rekey"):
+                return rekey(settings, sys.stdin.readline().strip())
+        case _:
+            return _make(settings, asked)
+
+
+def _make(settings: BackupSettings, asked: argparse.Namespace) -> int:
+    parts = _parts(settings, asked.only)
+    with _alone(settings, "backup"):
+        if asked.anew:
+            settings.repository(asked.anew)
+        repositories = _repositories(settings, asked.repository)
+        done = make.make(settings, parts, asked.only or "full", repositories, anew=asked.anew)
+        _forget_old_undo(settings, parts)
+        _write_metrics(settings)
+    print(json.dumps(done, indent=1) if asked.json else make.words(done))
+    return 0 if done["ok"] else 1
+
+
+def drill(paths: Paths, asked: argparse.Namespace) -> int:
+    """Try what was backed up; 1 when one of the repositories is not proven."""
+    settings = given.read(paths)
+    with _alone(settings, "drill"):
+        done = drilling.drill(settings, _parts(settings, None), _repositories(settings, asked.repository))
+        _write_metrics(settings)
+    print(json.dumps(done, indent=1) if asked.json else "\n".join(drilling.words(one) for one in done))
+    return 0 if all(one["words"] is None for one in done) else 1
+
+
+def restore_(paths: Paths, asked: argparse.Namespace) -> int:
+    """Bring back a snapshot, a moment, or what the last restore replaced."""
+    settings = given.read(paths)
+    parts = [one for one in _parts(settings, asked.only) if one.kind != "reading" or asked.to]
+    with (
+        _alone(settings, "restore"),
+        # Meanwhile health restarts nothing, and nobody deploys.
+        locked(lock_file(paths.app_root), "atlasctl restore", stamp(utc_now())),
+    ):
+        if restore.unfinished(settings):
+            print("A restore was killed in the middle; what it had replaced is brought back first.")
+            restore.undo(settings, _parts(settings, None))
+        if asked.undo:
+            return _undo(settings, parts)
+        began = time.monotonic()
+        snapshot, restic = _choose(settings, asked)
+        if asked.to:
+            wanted = [path for part in parts for path in part.paths] if asked.only else []
+            restic.restore(snapshot.id, to_directory(asked.to), wanted)
+            print(f"Snapshot {snapshot.id} of {_when(snapshot)} is in {asked.to}. Nothing else was changed.")
+            return 0
+        try:
+            copy = restore.fetch(settings, restic, snapshot, parts, "restored")
+            if asked.at:
+                restore.rewind(copy, asked.at)
+            restore.load(copy, restore.RESTORED)
+            words = restore.question(parts, copy)
+            if words and not asked.yes and not restore.ask(words):
+                print("Nothing was changed.")
+                return 1
+            count = restore.newest(parts, restore.RESTORED)[1]
+            restore.exchange(settings, copy)
+        finally:
+            restore.discard(settings, parts, restore.RESTORED, "restored")
+    what = f"as of {asked.at}" if asked.at else f"of {_when(snapshot)}"
+    titles = ", ".join(one.title for one in parts) + (f"; {count} items" if count else "")
+    print(
+        f"Restored snapshot {snapshot.id} from {snapshot.repository}, {what}: {titles}.\n"
+        f"It was compared and tried first, and took {ago(time.monotonic() - began)}. "
+        f"What it replaced is kept for {settings.undo_days} days: atlasctl restore --undo"
+    )
+    return 0
+
+
+def judge(settings: BackupSettings) -> tuple[int, str]:
+    """Return how it is for health.d: 0, or 1 and what is the matter. An unproven backup is no backup."""
+    state, now = memory.read(settings), time.time()
+    troubles, well = [], []
+    for repository in settings.repositories:
+        known = state["repositories"].get(repository.name, {})
+        name, at, proven = repository.name, known.get("success_at"), known.get("drill_at")
+        if at is None:
+            troubles.append(f"{name}: no backup yet{_why(known.get('words'))}")
+        elif now - at > settings.warn_hours * 3600:
+            troubles.append(f"{name}: the last backup is {ago(now - at)} old{_why(known.get('words'))}")
+        elif known.get("drill_words"):
+            troubles.append(f"{name}: not proven: {known['drill_words']}")
+        elif proven is None or now - proven > settings.drill_days * 86400:
+            # A new machine has a week to come to its first drill.
+            since = proven or known.get("first_at", at)
+            if now - since > settings.drill_days * 86400:
+                troubles.append(f"{name}: not proven for {ago(now - since)}: atlasctl drill")
+            else:
+                well.append(f"{name} {ago(now - at)} ago, not tried yet")
+        else:
+            well.append(f"{name} {ago(now - at)} ago, proven {ago(now - proven)} ago")
+    return (1, "; ".join(troubles)) if troubles else (0, "; ".join(well))
+
+
+def _list(settings: BackupSettings, asked: argparse.Namespace) -> int:
+    found, code = [], 0
+    for repository in _repositories(settings, asked.repository):
+        try:
+            found += Restic(settings, repository).snapshots()
+        except Trouble as error:
+            print(f"atlasctl: {error}", file=sys.stderr)
+            code = 1
+    found.sort(key=lambda one: one.time, reverse=True)
+    if asked.json:
+        print(json.dumps([one._asdict() for one in found], indent=1))
+        return code
+    for one in found:
+        print(f"{one.id}  {_when(one):28} {one.kind:10} {one.repository}")
+    if not found:
+        print("No backup yet. Make one: atlasctl backup")
+    return code
+
+
+def _choose(settings: BackupSettings, asked: argparse.Namespace) -> tuple[Snapshot, Restic]:
+    """Return the snapshot asked for, or the newest that holds what is wanted, and who has it."""
+    troubles, found = [], []
+    kinds = {"full", asked.only}
+    for repository in _repositories(settings, asked.repository):
+        restic = Restic(settings, repository)
+        try:
+            found += [(one, restic) for one in restic.snapshots()]
+        except Trouble as error:
+            troubles.append(str(error))
+    for trouble in troubles:
+        print(f"atlasctl: {trouble}", file=sys.stderr)
+    if asked.snapshot and asked.snapshot != "latest":
+        match = [one for one in found if asked.snapshot.startswith(one[0].id)]
+        if not match:
+            raise Trouble(f"There is no snapshot {asked.snapshot}: atlasctl backup list")
+        return match[0]
+    found = [one for one in found if one[0].kind in kinds]
+    if not found:
+        raise Trouble("There is no backup to restore from: atlasctl backup list")
+    # Of two of the same run the first repository's: it is the nearest.
+    return max(found, key=lambda one: _moment(one[0]))
+
+
+def _undo(settings: BackupSettings, parts: list[Any]) -> int:
+    known = restore.replaced(settings)
+    if not known:
+        raise Trouble("There is nothing to undo: no restore has replaced anything, or that was too long ago.")
+    restore.undo(settings, parts)
+    print(f"Atlas is again as it was before snapshot {known.get('snapshot')} was restored.")
+    return 0
+
+
+def _forget_old_undo(settings: BackupSettings, parts: list[parting.Part]) -> None:
+    known = restore.replaced(settings)
+    if known.get("done") and time.time() - known["at"] > settings.undo_days * 86400:
+        restore.forget_replaced(settings, parts)
+        print(f"What a restore replaced {settings.undo_days} days ago is gone; it can no longer be undone.")
+
+
+def _parts(settings: BackupSettings, only: str | None) -> list[parting.Part]:
+    return [one for one in parting.read(settings.parts_directory) if only in (None, one.kind)]
+
+
+def _repositories(settings: BackupSettings, name: str | None) -> tuple[Repository, ...]:
+    return (settings.repository(name),) if name else settings.repositories
+
+
+def _alone(settings: BackupSettings, what: str) -> Any:  # noqa: ANN401
+    for stop in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C: scratch places are cleared
+        signal.signal(stop, signal.default_int_handler)
+    return locked(settings.lock, f"atlasctl {what}", stamp(utc_now()))
+
+
+def _write_metrics(settings: BackupSettings) -> None:
+    write(settings.textfile_directory / FILE, metrics(settings, memory.read(settings)))
+
+
+def _moment(snapshot: Snapshot) -> datetime:
+    """Return when it was made: restic runs by UTC, and writes more digits than Python reads."""
+    return datetime.fromisoformat(f"{snapshot.time[:19]}+00:00")
+
+
+def _when(snapshot: Snapshot) -> str:
+    return clock(_moment(snapshot))
+
+
+def _why(words: str | None) -> str:
+    return f" ({words})" if words else ""
+
+
+def to_directory(path: Path) -> Path:
+    """Return a directory to restore to, absolute. Raises Trouble unless it is new or empty."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise Trouble(f"{path} is there already. Name a new or empty directory, so that nothing is mixed up.")
+    return path.absolute()

@@ -1,0 +1,188 @@
+"""Making a backup: the set first, on this disk and read back whole; then one snapshot in each repository.
+
+Databases are dumped before files are read: an original is on disk before its row says so, and goes long
+after, so whatever a dump names is among the files.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from atlasctl.backup import state as memory
+from atlasctl.backup.parts import Part
+from atlasctl.backup.restic import Restic
+from atlasctl.backup.settings import BackupSettings, Repository
+from atlasctl.files import read_object, write_json
+from atlasctl.run import run
+from atlasctl.trouble import Trouble
+from atlasctl.words import ago, size, stamp, utc_now
+
+DUMP_SECONDS = 6 * 3600
+#: Scratch and replaced copies beside the real thing.
+ASIDE = (".atlas-restored*", ".atlas-replaced*")
+#: A repository is pruned so often, in seconds; a little less than a day or a week, so that the day counts.
+PRUNE_SECONDS = {True: 20 * 3600, False: 6.5 * 86400}
+#: Room left on a disk beside what a dump takes, in bytes.
+SPARE_BYTES = 256 * 1024**2
+
+Run = dict[str, Any]
+
+
+class Contents(NamedTuple):
+    """What a snapshot is made of."""
+
+    kind: str
+    #: Seconds since 1970; the same in all repositories.
+    at: float
+    paths: list[Path]
+    exclude: list[str]
+
+
+def make(
+    settings: BackupSettings,
+    parts: list[Part],
+    kind: str,
+    repositories: tuple[Repository, ...],
+    *,
+    anew: str | None,
+) -> Run:
+    """Make one backup; return how it went, repository by repository. What failed is in the run's words.
+
+    `anew` names a repository that may be begun again if it is gone.
+    """
+    began = time.time()
+    run_: Run = {"at": began, "kind": kind, "repositories": {}, "parts": {}, "words": None}
+    try:
+        run_["parts"] = _stage(settings, parts)
+    except Trouble as error:
+        run_["words"] = str(error)
+    else:
+        paths = [settings.staging, *(path for part in parts for path in part.paths if path.exists())]
+        contents = Contents(kind, began, paths, [*ASIDE, *(one for part in parts for one in part.exclude)])
+        for one in repositories:
+            run_["repositories"][one.name] = _store(settings, one, contents, anew=anew == one.name)
+        shutil.rmtree(settings.staging, ignore_errors=True)
+    run_["seconds"] = time.time() - began
+    run_["ok"] = run_["words"] is None and all(one["words"] is None for one in run_["repositories"].values())
+    _remember(settings, run_)
+    return run_
+
+
+def _stage(settings: BackupSettings, parts: list[Part]) -> dict[str, Any]:
+    """Dump what has to be dumped, read it back, and write down what it is."""
+    shutil.rmtree(settings.staging, ignore_errors=True)  # of a run that was killed
+    settings.staging.mkdir(mode=0o700, parents=True)
+    last = memory.read(settings)["runs"]
+    facts: dict[str, Any] = {}
+    for part in parts:
+        if part.tool is None:
+            continue
+        place = settings.staging / part.name
+        place.mkdir(mode=0o700)
+        before = next(
+            (one["parts"][part.name]["bytes"] for one in reversed(last) if part.name in one["parts"]), 0
+        )
+        _need_room(settings.staging, int(before * 1.2), part.title)
+        for verb in ("dump", "verify"):
+            done = run([part.tool, verb], timeout=DUMP_SECONDS, cwd=place)
+            if done.code != 0:
+                raise Trouble(f"{part.title}: {verb} failed: {done.words}")
+        files = {one.name: _checksum(one) for one in sorted(place.iterdir())}
+        total = sum(one.stat().st_size for one in place.iterdir())
+        facts[part.name] = {"bytes": total, "files": files, "facts": read_object(place / "facts.json")}
+    write_json(
+        settings.staging / "manifest.json", {"at": stamp(utc_now()), "parts": facts, "release": _release()}
+    )
+    return facts
+
+
+def _store(
+    settings: BackupSettings, repository: Repository, contents: Contents, *, anew: bool
+) -> dict[str, Any]:
+    """Put a snapshot into one repository; prune that when it is time. What failed is in `words`."""
+    began = time.time()
+    restic = Restic(settings, repository)
+    done: dict[str, Any] = {"words": None, "snapshot": None, "added": 0, "stored": None}
+    known = memory.of(memory.read(settings), repository.name)
+    try:
+        restic.prepare(is_known="success_at" in known and not anew)
+        summary = restic.backup(*contents)
+        done["snapshot"] = str(summary.get("snapshot_id", ""))[:8]
+        done["added"] = int(summary.get("data_added", 0))
+        if time.time() - known.get("pruned_at", 0) > PRUNE_SECONDS[repository.directory is not None]:
+            if repository.prune:
+                restic.forget()
+            done["pruned"] = True
+            done["stored"] = restic.stored()
+    except Trouble as error:
+        done["words"] = str(error)
+    done["seconds"] = time.time() - began
+    return done
+
+
+def _need_room(place: Path, wanted: int, title: str) -> None:
+    """Raise Trouble when a dump as large as the last one does not fit."""
+    free = shutil.disk_usage(place).free
+    if free < wanted + SPARE_BYTES:
+        raise Trouble(
+            f"{title}: there is no room for the dump below {place}: it takes about {size(wanted)}, and "
+            f"{size(free)} are free, of which {size(SPARE_BYTES)} stay free."
+        )
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _release() -> str:
+    """Return the id of the app's release, for whoever reads the manifest."""
+    return Path("/opt/atlas/current").resolve().name
+
+
+def _remember(settings: BackupSettings, run_: Run) -> None:
+    state = memory.read(settings)
+    state["runs"].append(run_)
+    for name, done in run_["repositories"].items():
+        known = memory.of(state, name)
+        known["words"] = done["words"]
+        if done["snapshot"]:
+            known["snapshot"] = done["snapshot"]
+            known[f"{run_['kind']}_at"] = run_["at"]
+            # What counts as a backup is all of it.
+            if run_["kind"] == "full":
+                known["success_at"] = run_["at"]
+        if done.get("pruned"):
+            known["pruned_at"] = run_["at"]
+            known["stored"] = done["stored"]
+    memory.write(settings, state)
+
+
+def words(run_: Run) -> str:
+    """Return a run in a few lines for a person."""
+    if run_["words"]:
+        return f"No backup was made. {run_['words']}"
+    parts = ", ".join(f"{name} {size(one['bytes'])}" for name, one in run_["parts"].items())
+    lines = [f"The set is whole{f' ({parts})' if parts else ''}."]
+    for name, done in run_["repositories"].items():
+        if done["words"]:
+            lines.append(f"{name}: FAILED. {done['words']}")
+        else:
+            stored = f", {size(done['stored'])} in all" if done["stored"] else ""
+            lines.append(
+                f"{name}: snapshot {done['snapshot']}, {size(done['added'])} new{stored}, "
+                f"in {ago(done['seconds'])}"
+            )
+    return "\n".join(lines)
+
+
+def manifest(place: Path) -> dict[str, Any]:
+    """Return the manifest of a set. Raises Trouble when there is none."""
+    try:
+        found: dict[str, Any] = json.loads((place / "manifest.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise Trouble(f"{place} is no set of ours: its manifest cannot be read ({error}).") from None
+    return found

@@ -1,0 +1,81 @@
+"""What there is to back up: one file of `backup.d` a system, dropped there by its role.
+
+    {"title": "Database", "part": "database", "tool": "/usr/local/lib/atlas-backup/postgresql"}
+    {"title": "Originals", "part": "originals", "paths": ["/var/lib/atlas"], "exclude": ["*.tmp"],
+     "units": ["atlas-api.service"], "proof": ["/usr/local/lib/atlas-backup/atlas"]}
+
+A tool is a program that knows a database. It is run in a directory of the set, with one of these verbs:
+
+    dump            write the set there, with facts.json: what a restored copy must agree with
+    verify          read all of it; exit code 0 only when it is whole
+    load NAME       make the scratch copy NAME of it, and compare it with the facts
+    swap NEW OLD    let the scratch copy NEW be the live one, and call that OLD
+    exists NAME     exit code 0 when there is such a copy
+    adopt           let the app in with the secrets that are here
+    url NAME        print how the app reaches it
+    newest [NAME]   print when it was changed last, in seconds since 1970, and its items: 1795725630.7|812
+    drop NAME       remove it
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from atlasctl.trouble import Trouble
+
+#: What can be restored alone. What is for reading only is restored to a directory, never in place.
+KINDS = ("database", "originals", "config", "reading")
+KNOWN = frozenset({"title", "part", "paths", "exclude", "tool", "units", "proof"})
+
+
+class Part(NamedTuple):
+    """What one role has to back up."""
+
+    name: str
+    title: str
+    kind: str
+    paths: tuple[Path, ...]
+    exclude: tuple[str, ...]
+    tool: str | None
+    #: Stopped while this part is exchanged.
+    units: tuple[str, ...]
+    #: Program that shows that a restored copy works: PROGRAM DATABASE_URL DATA_DIRECTORY.
+    proof: tuple[str, ...]
+
+
+def read(directory: Path) -> list[Part]:
+    """Read all of `backup.d`. Raises Trouble for a file that is not as it must be: half a backup is none."""
+    found = [_part(path) for path in sorted(directory.glob("*.json"))]
+    if not found:
+        raise Trouble(f"Nothing to back up is named in {directory}. The roles put it there: run site.yml.")
+    return found
+
+
+def _part(path: Path) -> Part:
+    try:
+        known = json.loads(path.read_bytes())
+        _refuse(known)
+        return Part(
+            name=path.stem,
+            title=known["title"],
+            kind=known["part"],
+            paths=tuple(Path(one) for one in known.get("paths", ())),
+            exclude=tuple(known.get("exclude", ())),
+            tool=known.get("tool"),
+            units=tuple(known.get("units", ())),
+            proof=tuple(known.get("proof", ())),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        words = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise Trouble(f"{path} cannot be used: {words}. Its role writes it: run site.yml.") from None
+
+
+def _refuse(known: dict[str, Any]) -> None:
+    """Raise ValueError for what is in a file and should not be, or is not and should."""
+    unknown = set(known) - KNOWN
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+    if known["part"] not in KINDS:
+        raise ValueError(f"part is none of {', '.join(KINDS)}")
+    if not known.get("paths") and not known.get("tool"):
+        raise ValueError("names neither paths nor a tool")

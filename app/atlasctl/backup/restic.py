@@ -1,0 +1,221 @@
+"""restic, which encrypts, compresses, deduplicates and keeps; here only how it is called and understood."""
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from atlasctl.backup.settings import BackupSettings, Repository
+from atlasctl.run import TIMED_OUT, Result, run
+from atlasctl.trouble import Trouble
+
+CACHE = "/var/cache/atlas-backup"
+#: All snapshots of ours carry it.
+TAG = "atlas"
+QUICK_SECONDS = 180
+LONG_SECONDS = 6 * 3600
+#: restic's exit code when it could not read all it was told to.
+INCOMPLETE = 3
+#: Names of damaged packs, and of the snapshots that need them, in what restic says.
+PACK = re.compile(r"\b[Pp]ack(?: ID)? ([0-9a-f]{8,64})\b")
+IN_SNAPSHOT = re.compile(r"snapshot ([0-9a-f]{8})\b")
+DAMAGED = "what is stored is damaged. `atlasctl drill` says which snapshots are affected"
+#: What restic says, and what it means to whoever has to do something about it.
+MEANINGS = (
+    ("wrong password", "the password in {password} does not open it. The emergency sheet has the right one"),
+    ("no key found", "the password in {password} does not open it. The emergency sheet has the right one"),
+    ("invalid data returned", DAMAGED),
+    ("ciphertext verification failed", DAMAGED),
+    ("connection refused", "nobody answers there"),
+    ("no such host", "its name is not known"),
+    ("i/o timeout", "it does not answer"),
+    ("access denied", "the key of the storage service is refused there"),
+    ("AccessDenied", "the key of the storage service is refused there"),
+    ("InvalidAccessKeyId", "the storage service does not know our key"),
+    ("SignatureDoesNotMatch", "the secret of the storage service's key is wrong"),
+    ("QuotaExceeded", "the storage is full: its quota is used up"),
+    ("no space left", "the disk is full"),
+    ("TooManyRequests", "the storage service wants fewer requests"),
+    ("SlowDown", "the storage service wants fewer requests"),
+    ("InternalError", "the storage service has an error of its own"),
+)  # fmt: skip
+
+
+class Snapshot(NamedTuple):
+    """A backup in a repository."""
+
+    id: str
+    time: str
+    tags: tuple[str, ...]
+    paths: tuple[str, ...]
+    repository: str
+
+    @property
+    def kind(self) -> str:
+        """What it holds: full, database, ..."""
+        return next((tag for tag in self.tags if tag != TAG), "full")
+
+
+class Restic:
+    """One repository, opened with our password."""
+
+    def __init__(self, settings: BackupSettings, repository: Repository) -> None:
+        """Remember whose it is; nothing is asked yet."""
+        self._settings = settings
+        self.repository = repository
+
+    def prepare(self, *, is_known: bool) -> None:
+        """Make the repository if there is none, and forget locks of processes that are gone.
+
+        Raises Trouble for one that `is_known` and is gone: what was in it is missed, and not begun anew.
+        """
+        found = self._call("cat", "config", timeout=QUICK_SECONDS)
+        if found.code != 0:
+            if not _is_missing(found.err):
+                raise self._trouble("cannot be opened", found)
+            if is_known:
+                name = self.repository.name
+                raise Trouble(
+                    f"The repository {name} was there before and is gone ({self.repository.url}). "
+                    f"Bring it back, or begin it anew: atlasctl backup --anew {name}"
+                )
+            self.must("cannot be made", "init", "--repository-version=2", timeout=QUICK_SECONDS)
+        self.must("cannot be unlocked", "unlock", timeout=QUICK_SECONDS)
+
+    def backup(self, kind: str, at: float, paths: list[Path], exclude: list[str]) -> dict[str, Any]:
+        """Store `paths` as the snapshot of a moment (seconds since 1970); return restic's summary.
+
+        Raises Trouble also when something could not be read.
+        """
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
+        argv = ["backup", "--json", f"--tag={TAG},{kind}", f"--time={moment}", "--host=atlas"]
+        argv += [f"--limit-upload={self._settings.upload_kib}"] if self._settings.upload_kib else []
+        argv += [f"--exclude={one}" for one in exclude]
+        done = self._call(*argv, *map(str, paths), timeout=LONG_SECONDS)
+        if done.code != 0:
+            raise self._trouble(
+                "did not get all there is" if done.code == INCOMPLETE else "was not written", done
+            )
+        return _last(done.out, "summary")
+
+    def snapshots(self) -> list[Snapshot]:
+        """List our snapshots, the oldest first."""
+        said = self.must("does not say what it holds", "snapshots", "--json", f"--tag={TAG}")
+        found = [
+            Snapshot(
+                one["short_id"], one["time"], tuple(one.get("tags") or ()), tuple(one["paths"]),
+                self.repository.name,
+            )
+            for one in json.loads(said or "[]") or []
+        ]  # fmt: skip
+        return sorted(found, key=lambda one: one.time)
+
+    def restore(self, snapshot: str, target: Path, include: list[Path]) -> None:
+        """Write what a snapshot holds of `include` (all, if empty) below `target`."""
+        argv = [
+            "restore",
+            snapshot,
+            "--verify",
+            f"--target={target}",
+            *(f"--include={one}" for one in include),
+        ]
+        self.must("could not be restored from", *argv, timeout=LONG_SECONDS)
+
+    def size(self, snapshot: str) -> int:
+        """Return how many bytes restoring all of a snapshot takes."""
+        said = self.must(
+            "does not say what a snapshot holds", "stats", "--json", "--mode=restore-size", snapshot
+        )
+        return int(json.loads(said)["total_size"])
+
+    def stored(self) -> int:
+        """Return the bytes the repository takes."""
+        said = self.must("does not say how large it is", "stats", "--json", "--mode=raw-data")
+        return int(json.loads(said)["total_size"])
+
+    def forget(self) -> None:
+        """Remove what is older than is kept, and the data only that had."""
+        keep = [f"--keep-{name}={count}" for name, count in self._settings.keep.items() if count]
+        # Half-empty packs are left alone: to write them anew costs more requests than the room is worth.
+        argv = ["forget", f"--tag={TAG}", "--group-by=tags", *keep, "--prune", "--max-unused=10%"]
+        self.must("could not be pruned", *argv, timeout=LONG_SECONDS)
+
+    def keys(self) -> list[dict[str, Any]]:
+        """List the keys that open the repository; the one in use is marked `current`."""
+        found: list[dict[str, Any]] = json.loads(
+            self.must("does not say who opens it", "key", "list", "--json")
+        )
+        return found
+
+    def add_key(self, password_file: Path) -> None:
+        """Let another password open the repository, too; nothing happens when it does already."""
+        if not self._is_opened_by(password_file):
+            self.must("takes no other password", "key", "add", f"--new-password-file={password_file}")
+
+    def remove_other_keys(self) -> None:
+        """Let only our password open the repository."""
+        for key in self.keys():
+            if not key["current"]:
+                self.must("keeps an old password", "key", "remove", key["id"])
+
+    def check(self, part: int, parts: int) -> None:
+        """Read the repository's structure, and one of `parts` of its data.
+
+        Raises Trouble naming the snapshots that need what is damaged.
+        """
+        done = self._call("check", f"--read-data-subset={part}/{parts}", timeout=LONG_SECONDS)
+        if done.code == 0:
+            return
+        packs = sorted(set(PACK.findall(done.out + done.err)))
+        affected: set[str] = set()
+        if packs:
+            found = self._call("find", "--pack", *packs, timeout=LONG_SECONDS)
+            affected = set(IN_SNAPSHOT.findall(found.out))
+        lost = f". Damaged snapshots: {', '.join(sorted(affected))}" if affected else ""
+        raise Trouble(f"{self._trouble('is damaged', done)}{lost}")
+
+    def _is_opened_by(self, password_file: Path) -> bool:
+        other = Restic(self._settings._replace(password_file=password_file), self.repository)
+        return other._call("cat", "config", timeout=QUICK_SECONDS).code == 0
+
+    def must(self, what: str, *argv: str, timeout: float = 1800) -> str:
+        """Run restic and return what it printed. Raises Trouble saying that the repository `what`."""
+        done = self._call(*argv, timeout=timeout)
+        if done.code != 0:
+            raise self._trouble(what, done)
+        return done.out
+
+    def _call(self, *argv: str, timeout: float) -> Result:
+        environment = {
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            "HOME": "/root",
+            "TZ": "UTC",
+            "TMPDIR": str(self._settings.directory),
+            "GOGC": "40",  # slower by a little, and half the memory
+            "RESTIC_CACHE_DIR": CACHE,
+            "RESTIC_PASSWORD_FILE": str(self._settings.password_file),
+            "RESTIC_REPOSITORY": self.repository.url,
+            **self.repository.environment,
+        }
+        return run(["restic", *argv], timeout=timeout, env=environment)
+
+    def _trouble(self, what: str, done: Result) -> Trouble:
+        said = " ".join(done.err.split()) or done.words
+        meaning = next((text for sign, text in MEANINGS if sign.lower() in said.lower()), None)
+        if done.code == TIMED_OUT:
+            meaning = "it took too long"
+        words = (meaning or "restic says").format(password=self._settings.password_file)
+        return Trouble(f"The repository {self.repository.name} {what}: {words}. ({said[-300:]})")
+
+
+def _is_missing(said: str) -> bool:
+    """Whether there is no repository yet; anything else that is wrong must not make a new one."""
+    signs = ("config: no such file or directory", "key does not exist", "bucket does not exist")
+    return any(sign in said for sign in signs)
+
+
+def _last(lines: str, kind: str) -> dict[str, Any]:
+    found = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
+    return next((one for one in reversed(found) if one.get("message_type") == kind), {})
