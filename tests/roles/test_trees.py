@@ -44,6 +44,7 @@ VARIANTS = {
         "ansible_host": "203.0.113.10",
         "certificate_source": "letsencrypt",
         "certificate_names": ["atlas.example.org", "read.example.org"],
+        "backup_home_keys": [f"ssh-ed25519 {'A' * 68} atlas-home laptop"],
         "ssh_allowed_cidrs": ["198.51.100.7/32", "203.0.112.0/20", "2001:db8:7::/48", "2001:db8::/32"],
     },
     "local": {

@@ -62,8 +62,12 @@ RIGHT = [
         "ssh_allowed_cidrs": ["198.51.100.7/32", "203.0.0.0/16", "2001:db8:7::/48"],
         "fail2ban_first_ban_minutes": "60",
         "fail2ban_ssh_ports": [2222],
+        "backup_home_keys": [f"ssh-ed25519 {'A' * 68} atlas-home laptop", f"ssh-rsa {'B' * 370}=="],
     },
 ]
+# What else would stand in a line of authorized_keys.
+OPTIONS = f'command="sh" ssh-ed25519 {"A" * 68}'
+TWO_LINES = f"ssh-ed25519 {'A' * 68} home\nssh-ed25519 {'B' * 68}"
 WRONG = [
     (
         {"nginx_hepasswd_users": [], "atlas_public_port": "https"},
@@ -119,9 +123,14 @@ WRONG = [
     ),
     (
         {"fail2ban_ignored_networks": ["home.example.org"], "fail2ban_first_ban_minutes": 1441}
-        | {"fail2ban_longest_ban_days": 1},
-        ["fail2ban_ignored_networks must hold", "must not be more than fail2ban_longest_ban_days"],
+        | {"fail2ban_longest_ban_days": 1, "backup_home_keys": [OPTIONS]},
+        [
+            "fail2ban_ignored_networks must hold",
+            "must not be more than fail2ban_longest_ban_days",
+            "backup_home_keys must hold public keys",
+        ],
     ),
+    ({"backup_home_keys": [TWO_LINES]}, ["backup_home_keys must hold public keys"]),
 ]
 
 

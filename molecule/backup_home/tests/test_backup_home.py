@@ -132,12 +132,11 @@ def test_the_machine_knows_when_it_was_fetched(host, anna):
 
 @pytest.mark.usefixtures("home")
 def test_only_what_is_new_is_fetched(host, anna, back_up):
-    before, there = int(host.check_output(f"du -sb {COPY} | cut -f 1")), len(snapshots(anna))
+    before = int(host.check_output(f"du -sb {COPY} | cut -f 1"))
     back_up("second")
     done = anna(RUN)
     assert done.rc == 0, done.stderr
     assert "1 new backups were copied" in done.stdout
-    assert len(snapshots(anna)) == there  # of a day the last one is kept
     added = int(host.check_output(f"du -sb {COPY} | cut -f 1")) - before
     assert 3_000_000 < added < 3_200_000
     assert "0 new backups were copied" in anna(RUN).stdout
@@ -234,13 +233,10 @@ def test_after_a_power_cut_it_goes_on(host, anna, back_up):
         pkill -KILL -u anna 'restic|python3'
         wait
     """)
-    there = f"du -sb {COPY}/data | cut -f 1"
     before = snapshots(anna)
-    cut = int(host.check_output(there))
     done = anna(RUN)
     assert done.rc == 0, done.stderr
-    assert snapshots(anna) != before
-    assert int(host.check_output(there)) > cut
+    assert len(snapshots(anna) - before) == 1
 
 
 @pytest.mark.usefixtures("home")
