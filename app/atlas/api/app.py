@@ -4,16 +4,18 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from typing import Any
 
 import anyio.to_thread
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute
 
 from atlas import __version__
 from atlas.accounts.oidc import Provider
@@ -89,6 +91,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
+        routes=_routes(),
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.parts = State(
@@ -102,23 +105,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         metrics=Metrics(engine, clock),
         outdated=migrate.older(),
     )
-    # Routes are tried in this order, so what is asked most stands first.
-    for module in (
-        items, handed, accounts, highlights, tags, transcripts, search, feeds, imports, dead_letters, system,
-        login, oidc, public
-    ):  # fmt: skip
-        app.include_router(module.router)
-    app.include_router(site_cookies.router)
-    for pages in (library, reader, search_page, adding, feed_pages, settings_pages):
-        app.include_router(pages.router)
-    for prefix in greader.PREFIXES:
-        app.include_router(greader.router, prefix=prefix)
-    app.include_router(fever.router)
-    app.include_router(exports.router)
-    app.include_router(wallabag.router)
-    app.include_router(annotations.router)
-    for router in ROUTERS:
-        app.include_router(router)
     app.add_api_route(
         "/api/openapi.json", _openapi, responses=documented(401), tags=["system"], summary="This description."
     )
@@ -127,6 +113,30 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     app.add_middleware(Gate)
     app.add_middleware(Edge, headers=security_headers(secure=settings.secure_cookies))
     return app
+
+
+@cache
+def _routes() -> list[BaseRoute]:
+    """Return the routes of every app of this process; at the first request all their parameters are read."""
+    router = APIRouter()
+    # Routes are tried in this order, so what is asked most stands first.
+    for module in (
+        items, handed, accounts, highlights, tags, transcripts, search, feeds, imports, dead_letters, system,
+        login, oidc, public
+    ):  # fmt: skip
+        router.include_router(module.router)
+    router.include_router(site_cookies.router)
+    for pages in (library, reader, search_page, adding, feed_pages, settings_pages):
+        router.include_router(pages.router)
+    for prefix in greader.PREFIXES:
+        router.include_router(greader.router, prefix=prefix)
+    router.include_router(fever.router)
+    router.include_router(exports.router)
+    router.include_router(wallabag.router)
+    router.include_router(annotations.router)
+    for made in ROUTERS:
+        router.include_router(made)
+    return router.routes
 
 
 @asynccontextmanager
