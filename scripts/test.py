@@ -40,6 +40,8 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - for directories with names nobody gues
 ROOM = 4 * 1024**3
 # Scenarios whose machine has a disk of its own.
 WITH_DISK = ("data_volume",)
+# Scenarios that take longest, the longest first: one that began late would run alone in the end.
+LONGEST = ("site", "nginx", "eyes", "ssh", "site-trixie", "fail2ban", "firewall", "certificate-acme")
 # Scenarios that only `make test-long` runs: what they try is a stand-in for what cannot be had here.
 LONG = ("grafana",)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -155,10 +157,10 @@ def everything() -> list[Check]:
 
 
 def scenarios() -> list[Check]:
-    """List Molecule's scenarios, those of the whole machine first: they take longest."""
+    """List Molecule's scenarios, those that take longest first."""
     names = sorted(path.parent.name for path in (engine.ROOT / "molecule").glob("*/molecule.yml"))
     names = [name for name in names if name not in WITH_DISK or _disks()]
-    return [_scenario(name) for name in sorted(names, key=lambda name: not name.startswith("site"))]
+    return [_scenario(name) for name in sorted(names, key=lambda name: (*LONGEST, name).index(name))]
 
 
 def _disks() -> bool:
