@@ -1,5 +1,6 @@
 """Who comes in by SSH and who does not, what for, and that no mistake shuts the owner out."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -11,6 +12,12 @@ import pytest
 NAME = "atlas-test-ssh"
 FILE = "/etc/ssh/sshd_config.d/00-atlas.conf"
 ADMIN = "atlas-admin"
+
+
+@pytest.fixture(scope="module")
+def play(play):
+    """Play the role without the base under it."""
+    return functools.partial(play, "--skip-tags=base")
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +255,8 @@ def socket_started(host, ssh, eventually):
 @pytest.mark.timeout(250)
 def test_a_server_that_a_socket_starts(host, play, ssh):
     assert host.check_output("systemctl show --value --property=TriggeredBy ssh.service") == "ssh.socket"
-    refused = play("--extra-vars", json.dumps({"ssh_settings": {"DenyUsers": "root"}}))
+    locked = {"ssh_settings": {"DenyUsers": "root"}, "ssh_trial_seconds": 15}
+    refused = play("--extra-vars", json.dumps(locked))
     assert "everything was put back as it was" in refused.output
     assert ssh().stdout == "root\n"
     assert host.check_output("systemctl is-active ssh.socket") == "active"
@@ -280,7 +288,7 @@ def test_who_does_not_come_by_ssh_is_told_that_nobody_tried(host, play, past_ssh
     before = host.file(FILE).content_string
     # A server that has no key of the only kind it offers; `sshd -t` finds nothing wrong with it.
     nobodys = {"HostKeyAlgorithms": "sk-ssh-ed25519@openssh.com"}
-    mute = play("--extra-vars", json.dumps({**past_ssh, "ssh_settings": nobodys}))
+    mute = play("--extra-vars", json.dumps({**past_ssh, "ssh_settings": nobodys, "ssh_trial_seconds": 15}))
     assert not mute.succeeded
     assert "answered on the machine itself before the change" in " ".join(mute.output.split())
     assert host.file(FILE).content_string == before
