@@ -5,16 +5,16 @@ BIN := .venv/bin
 export HTTPS_PORT HTTP_PORT SSH_PORT SUITE DATA HOST DIR INVENTORY
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell token backup-pull test test-fast test-long coverage bench lint format docs dashboards pins setup setup-oci
+.PHONY: help up down status logs shell token backup drill restore backup-pull test test-fast test-long coverage bench lint format docs dashboards pins setup setup-oci
 
 help: ## list the verbs
 	@echo "Atlas: make VERB"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## bring Atlas up in a container here, or heal it (HTTPS_PORT= HTTP_PORT= SSH_PORT= SUITE=)
 	@$(PYTHON) scripts/local.py up
 
-down: ## remove the container, keep the data (DATA=delete: remove both)
+down: ## remove the container, keep the data (DATA=delete: remove it too, and the backups)
 	@$(PYTHON) scripts/local.py down
 
 status: ## show what runs and what is wrong
@@ -28,6 +28,15 @@ shell: ## open a root shell on the machine
 
 token: ## print a new API token
 	@$(PYTHON) scripts/local.py token
+
+backup: ## back up now (ARGS=list: what there is; ARGS="--help": more)
+	@$(PYTHON) scripts/local.py backup $(ARGS)
+
+drill: ## prove the backups: restore the newest on trial, start Atlas on it
+	@$(PYTHON) scripts/local.py drill $(ARGS)
+
+restore: ## bring a backup back: choose one, or ARGS="latest --only database", ARGS=--undo
+	@$(PYTHON) scripts/local.py restore $(ARGS)
 
 backup-pull: ## copy the machine's backups to this computer, weekly (HOST= DIR= INVENTORY=; ARGS=status)
 	@$(PYTHON) scripts/backup_pull.py $(ARGS)

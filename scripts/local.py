@@ -1,4 +1,4 @@
-"""Atlas in a container on this machine: `make up`, `down`, `status`, `logs`, `shell` and `token`."""
+"""Atlas in a container on this machine: `make up`, `status`, `backup`, `restore`, ..."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ VOLUMES = {
     "atlas-local-postgresql": "/var/lib/postgresql",
     "atlas-local-postgresql-settings": "/etc/postgresql",  # a cluster is both, or Debian does not know it
     "atlas-local-certificate": "/etc/atlas/certificate",
+    "atlas-local-backup": "/var/lib/atlas-backup",
 }
 OWNERS = {
     "postgres": (800, "/var/lib/postgresql", "/bin/bash"),
@@ -41,7 +42,7 @@ STATUS_ANSWERS = (0, 1, 2)
 
 def main() -> None:
     """Run the verb named on the command line."""
-    verbs = {"up": up, "down": down, "status": status, "logs": logs, "shell": shell, "token": token}
+    verbs = {one.__name__: one for one in (up, down, status, logs, shell, token, backup, drill, restore)}
     verb, *arguments = sys.argv[1:] or [""]
     if verb not in verbs:
         sys.exit(f"Usage: {sys.argv[0]} {'|'.join(verbs)}")
@@ -93,7 +94,7 @@ def down() -> None:
     volumes = [volume for volume in VOLUMES if container_engine.succeeds("volume", "inspect", volume)]
     if delete and volumes:
         container_engine.run("volume", "rm", *volumes)
-        print("Removed its data.")
+        print("Removed its data, and the backups in it.")
     elif volumes:
         print("Its data is kept: `make up` brings it back, `make down DATA=delete` removes it.")
 
@@ -118,6 +119,25 @@ def shell() -> None:
 def token() -> None:
     """Print a new API token."""
     _inside("atlas", "token", "create", f"made-{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}")
+
+
+def backup(*arguments: str) -> None:
+    """Back up now; `list` shows what there is."""
+    _inside("atlasctl", "backup", *arguments)
+
+
+def drill(*arguments: str) -> None:
+    """Try the newest backups."""
+    _inside("atlasctl", "drill", *arguments)
+
+
+def restore(*arguments: str) -> None:
+    """Bring a backup back; then let all on the machine agree with the secrets that came with it."""
+    container_engine, command = _command_inside("atlasctl", "restore", *arguments)
+    code = subprocess.run(command, env=container_engine.environment, check=False).returncode
+    if code or {"--to", "--help", "-h"} & set(arguments):
+        sys.exit(code)
+    _play(machine.published(container_engine, NAME), "playbooks/agree.yml")
 
 
 def _inside(*command: str) -> None:
@@ -218,9 +238,9 @@ def _suite(container_engine: engine.Engine) -> str:
     return made_with
 
 
-def _play(ports: dict[int, int]) -> None:
-    """Run the playbook; the callback `changes` sums up what it changed."""
-    command = [str(setup.VENV / "bin" / "ansible-playbook"), "-i", str(INVENTORY), "site.yml"]
+def _play(ports: dict[int, int], playbook: str = "site.yml") -> None:
+    """Run a playbook; the callback `changes` sums up what it changed."""
+    command = [str(setup.VENV / "bin" / "ansible-playbook"), "-i", str(INVENTORY), playbook]
     if ports[443] != PORTS[443][1]:
         command += ["--extra-vars", f"atlas_public_port={ports[443]}"]
     environment = {

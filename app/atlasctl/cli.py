@@ -179,7 +179,7 @@ def _backup(commands: Any) -> None:  # noqa: ANN401  (argparse does not name its
     make.add_argument("--anew", metavar="NAME", help="begin a repository again that is gone")
 
     restore = commands.add_parser("restore", help="bring a backup back; tried first, and undone with --undo")
-    restore.add_argument("snapshot", nargs="?", metavar="ID", help="see atlasctl backup list (the newest)")
+    restore.add_argument("snapshot", nargs="?", metavar="ID", help="see atlasctl backup list; latest (asks)")
     restore.add_argument("--at", metavar="TIME", help="the database as it was then: 2026-11-25T09:30:00Z")
     restore.add_argument("--to", type=Path, metavar="DIR", help="only write it to a new directory")
     restore.add_argument("--yes", action="store_true", help="do not ask")

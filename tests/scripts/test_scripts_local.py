@@ -1,3 +1,4 @@
+import contextlib
 import os
 import socket
 
@@ -66,3 +67,23 @@ def test_an_interrupted_first_start_leaves_no_container(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         local._create(Absent())
     assert removed == [local.NAME]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "played"),
+    [
+        ((), 0, ["playbooks/agree.yml"]),
+        (("latest", "--only", "config"), 0, ["playbooks/agree.yml"]),
+        (("--to", "/root/restored"), 0, []),
+        ((), 1, []),
+    ],
+)
+def test_what_a_restore_changed_the_rest_of_the_machine_learns(monkeypatch, arguments, code, played):
+    done = []
+    command = ["sh", "-c", f"exit {code}"]
+    monkeypatch.setattr(local, "_command_inside", lambda *_: (engine.Engine("podman", {}), command))
+    monkeypatch.setattr(local.machine, "published", lambda *_: {443: 8443})
+    monkeypatch.setattr(local, "_play", lambda _, playbook: done.append(playbook))
+    with contextlib.suppress(SystemExit):
+        local.restore(*arguments)
+    assert done == played

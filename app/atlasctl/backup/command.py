@@ -5,7 +5,6 @@ import json
 import signal
 import sys
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from atlasctl.backup import make, restore
 from atlasctl.backup import parts as parting
 from atlasctl.backup import settings as given
 from atlasctl.backup import state as memory
+from atlasctl.backup.choice import choose, moment
 from atlasctl.backup.metrics import metrics
 from atlasctl.backup.restic import Restic, Snapshot
 from atlasctl.backup.settings import BackupSettings, Repository
@@ -160,7 +160,7 @@ def _list(settings: BackupSettings, asked: argparse.Namespace) -> int:
 
 
 def _choose(settings: BackupSettings, asked: argparse.Namespace) -> tuple[Snapshot, Restic]:
-    """Return the snapshot asked for, or the newest that holds what is wanted, and who has it."""
+    """Return the snapshot asked for, or chosen, or the newest that holds what is wanted, and who has it."""
     troubles, found = [], []
     kinds = {"full", asked.only}
     for repository in _repositories(settings, asked.repository):
@@ -179,8 +179,11 @@ def _choose(settings: BackupSettings, asked: argparse.Namespace) -> tuple[Snapsh
     found = [one for one in found if one[0].kind in kinds]
     if not found:
         raise Trouble("There is no backup to restore from: atlasctl backup list")
-    # Of two of the same run the first repository's: it is the nearest.
-    return max(found, key=lambda one: _moment(one[0]))
+    if asked.snapshot or asked.at or asked.yes or not sys.stdin.isatty():
+        # Of two of the same run the first repository's: it is the nearest.
+        return max(found, key=lambda one: moment(one[0]))
+    chosen = choose([one for one, _ in found])
+    return next(one for one in found if one[0] is chosen)
 
 
 def _undo(settings: BackupSettings, parts: list[Any]) -> int:
@@ -217,13 +220,8 @@ def _write_metrics(settings: BackupSettings) -> None:
     write(settings.textfile_directory / FILE, metrics(settings, memory.read(settings)))
 
 
-def _moment(snapshot: Snapshot) -> datetime:
-    """Return when it was made: restic runs by UTC, and writes more digits than Python reads."""
-    return datetime.fromisoformat(f"{snapshot.time[:19]}+00:00")
-
-
 def _when(snapshot: Snapshot) -> str:
-    return clock(_moment(snapshot))
+    return clock(moment(snapshot))
 
 
 def _why(words: str | None) -> str:
