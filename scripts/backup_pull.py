@@ -408,6 +408,11 @@ def reach() -> None:
                 "Somebody else answers where the machine was: its host key is another. Nothing was sent. If "
                 "you made the machine anew, say `make backup-pull` again: it learns the key as its owner."
             )
+        if "/repository" in words:  # it let us in
+            raise Trouble(
+                "The machine has no backup yet that may be read here. On it: sudo atlasctl backup; a quarter "
+                "of an hour later say `make backup-pull` again."
+            )
         raise Unreachable(f"The machine's backups cannot be reached: {words[-300:]}")
 
 

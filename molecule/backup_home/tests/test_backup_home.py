@@ -79,13 +79,15 @@ def home(host, anna, stranger):
 
 @pytest.fixture
 def back_up(host):
-    """Make a backup on the machine of what stands there already and a new file."""
+    """Make a backup on the machine of one more file, with the rights of role backup."""
 
     def make(name, size=3_000_000):
         host.check_output(f"head -c {size} /dev/urandom > /root/original/{name}")
         host.check_output(
-            f"umask 077; RESTIC_PASSWORD_FILE=/etc/atlas-backup/password restic --repo {MACHINE}"
-            " backup --quiet --host=atlas --tag=atlas,full /root/original"
+            "systemd-run --quiet --collect --wait --pipe --property=CapabilityBoundingSet='CAP_CHOWN"
+            " CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER' --property=UMask=0077"
+            " --setenv=RESTIC_PASSWORD_FILE=/etc/atlas-backup/password --setenv=HOME=/root"
+            f" restic --repo {MACHINE} backup --quiet --host=atlas --tag=atlas,full /root/original"
         )
 
     return make
@@ -262,6 +264,16 @@ def test_a_machine_that_is_away_is_asked_again(host, anna):
         assert (away.rc, "cannot be reached" in away.stderr) == (1, True), away.stderr
     finally:
         host.check_output(f"sed -i 's/Port 2299/Port 22/' {PLACE}/ssh_config")
+
+
+@pytest.mark.usefixtures("home")
+def test_a_machine_without_a_backup_is_told_from_one_that_is_away(host, anna):
+    host.check_output(f"mv {MACHINE} {MACHINE}.away")
+    try:
+        none = anna(RUN)
+        assert (none.rc, "has no backup yet" in none.stderr) == (2, True), none.stderr
+    finally:
+        host.check_output(f"mv {MACHINE}.away {MACHINE}")
 
 
 @pytest.mark.usefixtures("home")
