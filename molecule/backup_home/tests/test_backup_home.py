@@ -161,6 +161,22 @@ def test_home_restores_alone_with_its_own_password(host, anna):
     assert "wrong password" in other.stderr
 
 
+@pytest.mark.usefixtures("home")
+def test_a_new_machine_takes_the_copy_for_its_repository(host, anna):
+    """As docs/backup-at-home.md says; the directory is carried there."""
+    secret = f"{PLACE}/home-password"
+    new = f"--new-password-file {PLACE}/machine-password"
+    assert anna(f"restic -r {COPY} --password-file {secret} key add {new}").rc == 0
+    host.check_output(f"mv {MACHINE} {MACHINE}.away && cp -r {COPY} {MACHINE} && chown -R root: {MACHINE}")
+    try:
+        opened = f"restic --repo {MACHINE} --password-file /etc/atlas-backup/password"
+        host.check_output(f"{opened} restore latest --target /root/restored")
+        same = "diff -r /root/original /root/restored/root/original && echo same"
+        assert host.check_output(same) == "same"
+    finally:
+        host.check_output(f"rm -rf /root/restored {MACHINE} && mv {MACHINE}.away {MACHINE}")
+
+
 @pytest.mark.parametrize(
     "command",
     ["put /etc/hostname /repository/new", "rm /repository/config", "rename /repository/config /repository/c",
@@ -290,7 +306,7 @@ def test_a_damaged_repository_is_told_and_home_keeps_what_is_good(host, anna, ba
         assert "nothing was removed" in told.stderr
         assert snapshots(anna) == good
     finally:
-        host.check_output(f"rm -rf {MACHINE} && mv {MACHINE}.whole {MACHINE}")
+        host.check_output(f"rm -rf {MACHINE} /root/original/damaged && mv {MACHINE}.whole {MACHINE}")
 
 
 @pytest.mark.timeout(200)
