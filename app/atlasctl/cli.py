@@ -174,7 +174,6 @@ def _backup(commands: Any) -> None:  # noqa: ANN401  (argparse does not name its
     verbs = make.add_subparsers(dest="verb", metavar="VERB")
     listing = verbs.add_parser("list", help="all snapshots, the newest first")
     verbs.add_parser("check", help="for health: say in one line whether backups are made and proven")
-    verbs.add_parser("metrics", help="for the role: write the metrics")
     verbs.add_parser("rekey", help="give the repositories another password, read from standard input")
     make.add_argument("--anew", metavar="NAME", help="begin a repository again that is gone")
 

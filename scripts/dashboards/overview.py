@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from parts import GREY, HEALTH, ORANGE, RED, YELLOW, Query, graph, listing, nothing, page, tile, timeline
+from parts import (
+    GREY,
+    HEALTH,
+    ORANGE,
+    RED,
+    THIRD,
+    YELLOW,
+    Query,
+    graph,
+    listing,
+    nothing,
+    page,
+    tile,
+    timeline,
+)
 
 FIRING = 'ALERTS{alertstate="firing", severity=~"warning|critical"}'
 SYSTEM, CONTENT = ("System health", "/grafana/d/atlas-system"), ("Content", "/grafana/d/atlas-content")
@@ -37,17 +51,29 @@ def build() -> Dashboard:
                 "Days until the certificate that is served runs out. It is renewed 30 days before.",
                 '(min(probe_ssl_earliest_cert_expiry{job=~"blackbox.*"}) - time()) / 86400',
                 unit="d",
+                width=THIRD,
                 decimals=0,
                 first=RED,
                 steps=[(7, YELLOW), (21, "green")],
             ),
             tile(
                 "Last backup",
-                "How long ago a backup last succeeded.",
-                "(time() - max(atlas_backup_success_timestamp_seconds)) or vector(-1)",
+                "How old the last backup is, where that is longest ago.",
+                "(time() - min(atlas_backup_success_timestamp_seconds)) or vector(-1)",
                 unit="s",
+                width=THIRD,
                 decimals=0,
                 steps=[(26 * 3600, RED)],
+                mapping={-1: ("None yet", ORANGE)},
+            ),
+            tile(
+                "Last drill",
+                "How long ago a backup was last restored on trial, and well, where that is longest ago.",
+                "(time() - min(atlas_drill_success_timestamp_seconds)) or vector(-1)",
+                unit="s",
+                width=THIRD,
+                decimals=0,
+                steps=[(8 * 86400, RED)],
                 mapping={-1: ("None yet", ORANGE)},
             ),
             tile(

@@ -45,6 +45,7 @@ EXPORTED = {
         "atlas_health_state",
         "atlas_health_restarts_total",
         "atlas_backup_success_timestamp_seconds",
+        "atlas_drill_success_timestamp_seconds",
     },
     "prometheus": {"up", "ALERTS"},
     "rules of prometheus": {

@@ -36,14 +36,13 @@ def backup(paths: Paths, asked: argparse.Namespace) -> int:
             code, words = judge(settings)
             print(words)
             return code
-        case "metrics":
-            _write_metrics(settings)
-            return 0
         case "rekey":
             from atlasctl.backup.rekey import rekey
 
             with _alone(settings, "backup rekey"):
-                return rekey(settings, sys.stdin.readline().strip())
+                code = rekey(settings, sys.stdin.readline().strip())
+                _write_metrics(settings)  # the role calls this: what is allowed may have changed
+                return code
         case _:
             return _make(settings, asked)
 

@@ -155,6 +155,7 @@ def _remember(settings: BackupSettings, run_: Run) -> None:
             # What counts as a backup is all of it.
             if run_["kind"] == "full":
                 known["success_at"] = run_["at"]
+                known.setdefault("first_at", run_["at"])
         if done.get("pruned"):
             known["pruned_at"] = run_["at"]
             known["stored"] = done["stored"]

@@ -7,6 +7,7 @@ from atlasctl.backup.settings import BackupSettings
 
 #: Metric, its help, and where its value stands in what is remembered of a repository.
 GAUGES = (
+    ("atlas_backup_first_timestamp_seconds", "When the first full backup was written.", "first_at"),
     ("atlas_backup_success_timestamp_seconds", "When the last full backup was written.", "success_at"),
     ("atlas_backup_repository_bytes", "What the repository takes.", "stored"),
     (
@@ -21,7 +22,30 @@ GAUGES = (
 def metrics(settings: BackupSettings, state: dict[str, Any]) -> str:
     """Return the text of the metrics file."""
     known = {one.name: state["repositories"].get(one.name, {}) for one in settings.repositories}
-    return "\n".join(_lines(known, state["runs"])) + "\n"
+    return "\n".join([*_limits(settings), *_lines(known, state["runs"])]) + "\n"
+
+
+def _limits(settings: BackupSettings) -> Iterator[str]:
+    """Yield what the alerts hold the rest against."""
+    for metric, text, values in (
+        (
+            "atlas_backup_allowed_age_seconds",
+            "Age at which a backup is too old.",
+            {one.name: settings.warn_hours * 3600 for one in settings.repositories},
+        ),
+        (
+            "atlas_drill_allowed_age_seconds",
+            "Age at which the trial of a backup is too old.",
+            {one.name: settings.drill_days * 86400 for one in settings.repositories},
+        ),
+        (
+            "atlas_backup_repository_budget_bytes",
+            "What the repository may take.",
+            {one.name: one.budget for one in settings.repositories if one.budget},
+        ),
+    ):
+        yield from (f"# HELP {metric} {text}", f"# TYPE {metric} gauge")
+        yield from (f'{metric}{{repository="{name}"}} {value}' for name, value in values.items())
 
 
 def _lines(known: dict[str, dict[str, Any]], runs: list[dict[str, Any]]) -> Iterator[str]:

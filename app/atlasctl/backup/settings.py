@@ -1,7 +1,7 @@
 """Where backups go and how long they stay, as role backup wrote it down."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from atlasctl.files import read_object
 from atlasctl.paths import Paths
@@ -17,6 +17,8 @@ class Repository(NamedTuple):
     environment: dict[str, str]
     #: Whether this machine removes old snapshots there; if not, somebody with another key does.
     prune: bool
+    #: Bytes it may take; 0 for as many as there are.
+    budget: int
 
     @property
     def directory(self) -> Path | None:
@@ -76,10 +78,23 @@ def read(paths: Paths) -> BackupSettings:
         raise Trouble("Backups are root's. Run this with sudo.") from None
     except FileNotFoundError:
         raise Trouble("Backups are not set up on this machine. Role backup does it: run site.yml.") from None
-    known = read_object(paths.backup_settings)
+    try:
+        return _settings(paths, read_object(paths.backup_settings))
+    except KeyError as error:
+        words = f"{paths.backup_settings} lacks {error}. Role backup writes it: run site.yml."
+        raise Trouble(words) from None
+
+
+def _settings(paths: Paths, known: dict[str, Any]) -> BackupSettings:
     return BackupSettings(
         repositories=tuple(
-            Repository(one["name"], one["url"], one.get("environment", {}), one.get("prune", True))
+            Repository(
+                one["name"],
+                one["url"],
+                one.get("environment", {}),
+                one.get("prune", True),
+                one.get("budget_gb", 0) * 10**9,
+            )
             for one in known["repositories"]
         ),
         password_file=paths.below_root(Path(known["password_file"])),
