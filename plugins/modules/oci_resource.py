@@ -128,6 +128,11 @@ changes:
   type: list
   elements: str
   sample: [made vcn atlas, "changed security_list atlas: ingress_security_rules"]
+region:
+  description: Region that was asked.
+  returned: success
+  type: str
+  sample: eu-frankfurt-1
 calls:
   description: How many times Oracle was asked.
   returned: success
@@ -197,6 +202,7 @@ def main() -> None:
         changes=state.changes,
         diff=state.diff,
         calls=account.calls,
+        region=account.region,
         resources=shown(steps, state.known),
     )
 

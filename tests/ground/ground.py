@@ -130,6 +130,35 @@ class Ground:
         seconds, screen = time.monotonic() - before, done.stdout + done.stderr
         return Run(done.returncode, screen, self.cloud.calls[start:], seconds, spent() - cpu)
 
+    def variables_of(self, *names: str) -> list[Any]:
+        """What variables of the machine are, to a playbook that reads the inventory as it is now."""
+        self.write()
+        done = subprocess.run(
+            [
+                Path(sys.executable).with_name("ansible"),
+                f"--inventory={self.inventory}",
+                "--playbook-dir=playbooks",
+                "--connection=local",
+                "--module-name=debug",
+                f"--args=msg={{{{ [{', '.join(names)}] | to_json }}}}",
+                "machine",
+            ],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+                "ANSIBLE_HOME": str(self.home / "ansible"),
+                "ANSIBLE_NOCOLOR": "1",
+            },
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: list[Any] = json.loads(json.loads(done.stdout.partition("=>")[2])["msg"])
+        return found
+
     def left(self) -> list[str]:
         """What there is in the cloud, by kind and name, but for what every account has."""
         always = {"image", "tenancy", "workrequest"}

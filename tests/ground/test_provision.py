@@ -35,10 +35,10 @@ def rules_of(life: Ground) -> list[dict[str, Any]]:
     return group.facts["rules"]
 
 
-def written(life: Ground) -> dict[str, Any]:
+def written(life: Ground, name: str = "oracle_cloud") -> dict[str, Any]:
     import yaml
 
-    return yaml.safe_load((life.inventory / "host_vars/machine/oracle_cloud.yml").read_text())
+    return yaml.safe_load((life.inventory / f"host_vars/machine/{name}.yml").read_text())
 
 
 def test_a_check_of_an_empty_account(life: Ground) -> None:
@@ -74,8 +74,20 @@ def test_everything_is_built_on_a_bad_day(life: Ground) -> None:
     assert "The machine is at 127.0.0.1" in run.words
     secret = json.loads((life.inventory / ".secrets/oci_backup_key.json").read_text())["key"]
     assert secret not in run.screen
+    assert written(life, "oracle_cloud_backup") == {
+        "atlas_backup_s3_url": "https://axexample.compat.objectstorage.eu-frankfurt-1.oraclecloud.com/"
+        "atlas-production-backup",
+        "atlas_backup_s3_region": "eu-frankfurt-1",
+    }
     for row in life.cloud.store.rows.values():
         row.unseen = 0  # some time later
+
+
+def test_backups_go_to_the_bucket_with_nothing_to_be_done(life: Ground) -> None:
+    """What role backup is given, read from the inventory as the next run finds it."""
+    key = json.loads((life.inventory / ".secrets/oci_backup_key.json").read_text())
+    found = life.variables_of("atlas_backup_s3_url", "atlas_backup_s3_key_id", "atlas_backup_s3_secret_key")
+    assert found == [written(life, "oracle_cloud_backup")["atlas_backup_s3_url"], key["id"], key["key"]]
 
 
 def test_what_is_open_is_what_the_list_says(life: Ground) -> None:
@@ -152,13 +164,15 @@ def test_what_is_switched_off_goes_and_comes_back(life: Ground) -> None:
     }
     check = life.play("provision", "--check", **less).expect()
     run = life.play("provision", **less).expect()
-    assert check.changed == run.changed == 3
+    assert check.changed == run.changed == 4
+    assert life.variables_of("atlas_backup_s3_url") == [""]
     assert optional(life) == set()
     assert not list((life.inventory / ".secrets").glob("oci_backup_key*"))
     assert life.play("provision", **less).expect().changed == 0
-    life.play("provision").expect()
+    life.play("provision", atlas_backup_s3_url="https://s3.example.org/mine").expect()
     assert optional(life) == versions
-    assert life.play("provision").expect().changed == 0
+    assert not (life.inventory / "host_vars/machine/oracle_cloud_backup.yml").exists(), "others were chosen"
+    assert life.play("provision").expect().changed == 1, "only that file is written"
 
 
 def test_what_is_used_and_what_lies_about(life: Ground) -> None:
@@ -190,7 +204,7 @@ def test_taken_down_but_for_data_and_what_others_have(life: Ground) -> None:
     assert life.left() == sorted([*DATA, "compartment theirs", "volume theirs"])
     for words in ("removed:", "- instance atlas", "kept:", "- bucket atlas-production-backup"):
         assert words in run.screen
-    assert not (life.inventory / "host_vars/machine/oracle_cloud.yml").exists()
+    assert not list((life.inventory / "host_vars/machine").iterdir())
 
 
 def test_a_check_between_lives(life: Ground) -> None:
