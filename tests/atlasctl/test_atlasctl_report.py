@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from atlasctl import cli
+from atlasctl.paths import Paths
 from atlasctl.report import command, letter, parts, prometheus
 from atlasctl.report.prometheus import Fired, NoAnswerError, fired, runs
 from atlasctl.words import stamp
@@ -162,23 +163,87 @@ def test_a_prometheus_that_is_away_or_talks_nonsense_is_told(asked):
 # --- backups
 
 
+def backed_up(root, *names, **state):
+    """Return the part of a machine with these repositories, and what was remembered of them."""
+    settings = {
+        "repositories": [{"name": name, "url": f"/{name}"} for name in names],
+        "directory": "/var/lib/atlas-backup", "password_file": "/p", "textfile_directory": "/t", "keep": {},
+        "upload_kib": 0, "warn_hours": 26, "drill_days": 8, "read_in": 8, "undo_days": 14,
+    }  # fmt: skip
+    put(root / "etc/atlas-backup/settings.json", json.dumps(settings))
+    put(root / "var/lib/atlas-backup/state.json", json.dumps(state))
+    return parts.backups(Paths(root), NOW)
+
+
+def before(days):
+    return NOW.timestamp() - days * 86400
+
+
 def test_no_backup_is_said_plainly(tmp_path):
-    for metrics in (None, tmp_path):
-        part = parts.backups(metrics, NOW)
-        assert rows(part) == {"Last backup": "none yet"}
-        assert part.todo == ["There is no backup of this machine yet: set one up."]
+    part = parts.backups(Paths(tmp_path), NOW)
+    assert rows(part) == {"Last backup": "none that is known"}
+    assert part.todo == ["Backups are not set up on this machine. Role backup does it: run site.yml."]
+    part = backed_up(tmp_path, "local")
+    assert (rows(part), bad(part)) == ({"local": "no backup yet"}, {"local"})
+    assert part.todo == ["See why there is no backup in local."]
 
 
-def test_backups_and_drills_are_told_by_their_age(tmp_path):
-    seconds = NOW.timestamp()
-    put(tmp_path / "a.prom", f'# HELP x\n{parts.BACKUP}{{repository="b2"}} {seconds - 7200:.1f}\n')
-    part = parts.backups(tmp_path, NOW)
-    assert rows(part) == {"Last backup": "2 hours ago", "Last drill": "none yet"}
-    assert len(part.todo) == 1
-    put(tmp_path / "b.prom", f"{parts.DRILL} {seconds - 20 * 86400 - 9:.10e}\n{parts.BACKUP}_other 1\n")
-    part = parts.backups(tmp_path, NOW)
-    assert (rows(part)["Last drill"], bad(part)) == ("20 days ago", {"Last drill"})
-    assert part.todo == ["See why the last drill is 20 days old."]
+def test_each_repository_is_told_with_its_age_size_and_proof(tmp_path):
+    well = {"success_at": before(0.1), "first_at": before(90), "stored": 2.5e9}
+    part = backed_up(
+        tmp_path, "local", "bucket", "new",
+        repositories={
+            "local": {**well, "drill_at": before(3), "drill_seconds": 130},
+            "bucket": {"success_at": before(3), "first_at": before(90), "drill_at": before(20)},
+            "new": {"success_at": before(1), "first_at": before(5)},
+        },
+    )  # fmt: skip
+    assert rows(part) == {
+        "local": "last backup 2 hours ago, 2.5 GB in all",
+        "local, on trial": "restored and served 3 days ago, in 2 minutes",
+        "bucket": "last backup 3 days ago",
+        "bucket, on trial": "restored and served 20 days ago",
+        "new": "last backup 24 hours ago",
+        "new, on trial": "not yet",
+    }
+    assert bad(part) == {"bucket", "bucket, on trial"}
+    assert part.todo == [
+        "See why the last backup in bucket is 3 days old.",
+        "Nobody knows whether the backup in bucket can be restored: `atlasctl drill`.",
+    ]
+
+
+def test_what_failed_this_week_is_told_with_its_reason(tmp_path):
+    well = {"words": None}
+    part = backed_up(
+        tmp_path, "local", "bucket",
+        repositories={
+            "local": {"success_at": before(0.1), "drill_words": "pack 1234 is damaged"},
+            "bucket": {"success_at": before(0.1), "first_at": before(9)},
+        },
+        runs=[
+            {"at": before(8), "words": "long ago", "repositories": {}},
+            {"at": before(5), "words": "the dump failed", "repositories": {}},
+            {"at": before(4), "words": None, "repositories": {"bucket": {"words": "it is full"}}},
+            {"at": before(3), "words": None, "repositories": {"local": well, "bucket": well}},
+        ],
+        drills=[
+            {"at": before(2), "repository": "local", "words": "pack 1234 is damaged"},
+            {"at": before(8), "repository": "bucket", "words": "long ago"},
+        ],
+    )  # fmt: skip
+    assert rows(part) == {
+        "local": "last backup 2 hours ago",
+        "local, failed backups": "1 of 2, the last 5 days ago: the dump failed",
+        "local, on trial": "NOT PROVEN: pack 1234 is damaged",
+        "local, failed trials": "1 of 1, the last 2 days ago: pack 1234 is damaged",
+        "bucket": "last backup 2 hours ago",
+        "bucket, failed backups": "2 of 3, the last 4 days ago: it is full",
+        "bucket, on trial": "not yet",
+    }
+    assert len(part.todo) == 2
+    assert part.todo[0] == "The backup in local is not proven: `atlasctl backup check`."
+    assert "bucket can be restored" in part.todo[1], "nine days after the first"
 
 
 # --- updates
@@ -347,7 +412,7 @@ def test_it_goes_out_when_the_app_does_not_answer(post, script, why):
     assert message["Subject"].startswith("Atlas: the app did not answer; ")
     for body in bodies(message):
         assert f"The app did not answer, so this is about the machine alone: {why}" in body
-        assert "no backup of this machine yet" in body
+        assert "Backups are not set up on this machine" in " ".join(body.split())
     assert "viewport" in bodies(message)[1], "it is read on a phone"
 
 

@@ -37,9 +37,7 @@ def report(paths: Paths, *, as_html: bool, send: bool, metrics: bool) -> int:
         return 0
     app, why = ask_app(paths)
     disks = state.get("disks")
-    parts = gather(
-        paths, mail.textfile_directory if mail else None, disks if isinstance(disks, dict) else {}, now
-    )
+    parts = gather(paths, disks if isinstance(disks, dict) else {}, now)
     message = compose(Letter(parts, app, why, _name(paths), now), mail.owner if mail else "root")
     if not send or mail is None:
         body = message.get_body(("html",) if as_html else ("plain",))

@@ -12,20 +12,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from atlasctl.backup import settings as backup_settings
+from atlasctl.backup import state as backup_state
 from atlasctl.files import read_object
 from atlasctl.health import history
 from atlasctl.health.state import State
 from atlasctl.paths import Paths
 from atlasctl.report.prometheus import ADDRESS, NoAnswerError, fired
+from atlasctl.trouble import Trouble
 from atlasctl.usage.report import concerns, readings
 from atlasctl.words import ago, clock, parse, shorten, size, stamp
 
 WEEK = timedelta(days=7)
 SHOWN = 8
-#: Backups are daily, drills weekly; a day and two hours of grace.
-BACKUP_OLD, DRILL_OLD = timedelta(hours=26), timedelta(days=8)
-BACKUP = "atlas_backup_success_timestamp_seconds"
-DRILL = "atlas_drill_success_timestamp_seconds"
 #: A disk is told of when it is fuller than this, or will be full within so many days at this pace.
 DISK_FULL, DISK_DAYS = 0.8, 60
 #: Updates are looked for daily.
@@ -50,15 +49,13 @@ class Part(NamedTuple):
     todo: list[str]
 
 
-def gather(
-    paths: Paths, metrics: Path | None, remembered: dict[str, Any], now: datetime, prometheus: str = ADDRESS
-) -> list[Part]:
+def gather(paths: Paths, remembered: dict[str, Any], now: datetime, prometheus: str = ADDRESS) -> list[Part]:
     """Return all parts of the seven days before `now`; `remembered` is the last report's `disks`."""
     since = now - WEEK
     found = [
         health(read_object(paths.health_state), since),
         alerts(since, now, prometheus),
-        backups(metrics, now),
+        backups(paths, now),
         updates(paths.root, since, now),
         disks(paths.root, remembered, now),
     ]
@@ -118,30 +115,68 @@ def alerts(since: datetime, now: datetime, address: str = ADDRESS) -> Part:
     return Part("Alerts", rows, [])
 
 
-def backups(metrics: Path | None, now: datetime) -> Part:
-    """Tell when a backup and a restore drill last succeeded."""
+def backups(paths: Paths, now: datetime) -> Part:
+    """Tell of each repository how old its backup is, whether it is proven, and what failed this week."""
+    try:
+        settings = backup_settings.read(paths)
+    except Trouble as error:
+        return Part("Backups", [Row("Last backup", "none that is known", well=False)], [str(error)])
+    state = backup_state.read(settings)
+    since = (now - WEEK).timestamp()
     rows, todo = [], []
-    for name, metric, old, missing in (
-        ("Last backup", BACKUP, BACKUP_OLD, "There is no backup of this machine yet: set one up."),
-        (
-            "Last drill",
-            DRILL,
-            DRILL_OLD,
-            "No backup was ever restored on trial: nobody knows whether it can be.",
-        ),
-    ):
-        at = max(_values(metrics, metric), default=0.0)
-        age = now - datetime.fromtimestamp(at, UTC)
-        if at <= 0:
-            rows.append(Row(name, "none yet", well=False))
-            todo.append(missing)
-            if metric == BACKUP:
-                break
-            continue
-        rows.append(Row(name, f"{ago(age.total_seconds())} ago", age <= old))
-        if age > old:
-            todo.append(f"See why the {name.lower()} is {ago(age.total_seconds())} old.")
+    for repository in settings.repositories:
+        name, known = repository.name, state["repositories"].get(repository.name, {})
+        made = [
+            (one["at"], one["words"] or one["repositories"].get(name, {}).get("words"))
+            for one in state["runs"]
+            if one["words"] or name in one["repositories"]
+        ]
+        tried = [(one["at"], one["words"]) for one in state["drills"] if one["repository"] == name]
+        for row, sentence in (
+            _backup(name, known, settings.warn_hours * 3600, now),
+            _failed(f"{name}, failed backups", [one for one in made if one[0] >= since], now),
+            _drill(name, known, settings.drill_days * 86400, now),
+            _failed(f"{name}, failed trials", [one for one in tried if one[0] >= since], now),
+        ):
+            rows += [row] if row else []
+            todo += [sentence] if sentence else []
     return Part("Backups", rows, todo)
+
+
+def _backup(name: str, known: dict[str, Any], old: float, now: datetime) -> tuple[Row, str]:
+    at = known.get("success_at")
+    if at is None:
+        return Row(name, "no backup yet", well=False), f"See why there is no backup in {name}."
+    age = now.timestamp() - at
+    held = f", {size(known['stored'])} in all" if known.get("stored") else ""
+    todo = f"See why the last backup in {name} is {ago(age)} old." if age > old else ""
+    return Row(name, f"last backup {ago(age)} ago{held}", age <= old), todo
+
+
+def _drill(name: str, known: dict[str, Any], old: float, now: datetime) -> tuple[Row | None, str]:
+    if known.get("success_at") is None:
+        return None, ""
+    row, proven = f"{name}, on trial", known.get("drill_at")
+    if known.get("drill_words"):
+        todo = f"The backup in {name} is not proven: `atlasctl backup check`."
+        return Row(row, f"NOT PROVEN: {shorten(known['drill_words'], 200)}", well=False), todo
+    since = now.timestamp() - (proven or known.get("first_at") or known["success_at"])
+    # A new machine has a week to come to its first trial.
+    words = f"restored and served {ago(since)} ago" if proven else "not yet"
+    if proven and known.get("drill_seconds"):
+        words += f", in {ago(known['drill_seconds'])}"
+    todo = f"Nobody knows whether the backup in {name} can be restored: `atlasctl drill`."
+    return Row(row, words, since <= old), todo if since > old else ""
+
+
+def _failed(name: str, tries: list[tuple[float, str | None]], now: datetime) -> tuple[Row | None, str]:
+    """Tell of what failed of some tries, each with its time and what was wrong."""
+    failed = [(at, words) for at, words in tries if words]
+    if not failed:
+        return None, ""
+    at, words = failed[-1]
+    count = f"{len(failed)} of {len(tries)}, the last {ago(now.timestamp() - at)} ago"
+    return Row(name, f"{count}: {shorten(words, 200)}", well=False), ""
 
 
 def updates(root: Path, since: datetime, now: datetime) -> Part:
@@ -231,15 +266,6 @@ def free_tier(report: dict[str, Any]) -> Part:
 
 def _week(told: list[dict[str, Any]], since: datetime) -> Iterator[dict[str, Any]]:
     return (one for one in told if (parse(one["at"]) or since) >= since)
-
-
-def _values(directory: Path | None, metric: str) -> Iterator[float]:
-    """Yield the values of a metric that programs wrote for the node exporter."""
-    for path in sorted(directory.glob("*.prom")) if directory else []:
-        for line in _text(path).splitlines():
-            name, _, value = line.rpartition(" ")
-            if name.partition("{")[0] == metric and re.fullmatch(r"[0-9.e+]+", value):
-                yield float(value)
 
 
 def _text(path: Path) -> str:
