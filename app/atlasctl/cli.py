@@ -174,6 +174,8 @@ def _backup(commands: Any) -> None:  # noqa: ANN401  (argparse does not name its
     verbs = make.add_subparsers(dest="verb", metavar="VERB")
     listing = verbs.add_parser("list", help="all snapshots, the newest first")
     verbs.add_parser("check", help="for health: say in one line whether backups are made and proven")
+    telling = verbs.add_parser("tell", help="for the units: mail how it ended, if that is wanted")
+    telling.add_argument("job", choices=("backup", "drill"))
     verbs.add_parser("rekey", help="give the repositories another password, read from standard input")
     make.add_argument("--anew", metavar="NAME", help="begin a repository again that is gone")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -36,6 +37,10 @@ def backup(paths: Paths, asked: argparse.Namespace) -> int:
             code, words = judge(settings)
             print(words)
             return code
+        case "tell":
+            from atlasctl.backup.tell import tell
+
+            return tell(paths, settings, asked.job, os.environ.get("SERVICE_RESULT", "success"))
         case "rekey":
             from atlasctl.backup.rekey import rekey
 

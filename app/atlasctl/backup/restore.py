@@ -225,14 +225,21 @@ def _merge(source: Path, target: Path, aside: Path | None, exclude: tuple[str, .
                 continue
             if base:
                 if not place.is_dir():
+                    _make_way(place, aside and aside / name)
                     place.mkdir()
                     _as(found, place)
                 continue
-            if aside and os.path.lexists(place):
-                kept = aside / name
-                kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                place.rename(kept)
+            if aside or (place.is_dir() and not place.is_symlink()):
+                _make_way(place, aside and aside / name)
             shutil.move(found, place)
+
+
+def _make_way(place: Path, kept: Path | None) -> None:
+    """Move what stands at a place to where it is kept; beside it, when nobody keeps it."""
+    if os.path.lexists(place):
+        kept = kept or place.with_name(f"{BESIDE_RESTORED}-{place.name}")
+        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.rename(kept)
 
 
 def _walk(top: Path) -> Iterator[tuple[Path | None, Path | None]]:

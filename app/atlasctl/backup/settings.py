@@ -45,6 +45,8 @@ class BackupSettings(NamedTuple):
     read_in: int
     #: Days for which the state a restore replaced is kept.
     undo_days: int
+    #: How jobs end of which a mail tells: success, failure.
+    mail: tuple[str, ...]
 
     @property
     def state(self) -> Path:
@@ -107,4 +109,5 @@ def _settings(paths: Paths, known: dict[str, Any]) -> BackupSettings:
         drill_days=known["drill_days"],
         read_in=known["read_in"],
         undo_days=known["undo_days"],
+        mail=tuple(known["mail"]),
     )

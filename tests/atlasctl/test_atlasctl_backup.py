@@ -1,0 +1,543 @@
+"""Backups: what is refused, what is remembered and judged, what restic's words mean, how files are exchanged.
+
+restic is a stand-in here that says what it is told to; the scenario `memory` has the real one.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from atlasctl import cli
+from atlasctl.backup import command, make, metrics, parts, restic, restore, settings, tell
+from atlasctl.backup import state as memory
+from atlasctl.paths import Paths
+from atlasctl.trouble import Trouble
+
+NOW = 1_800_000_000
+HOUR, DAY = 3600, 86400
+GIVEN = {
+    "repositories": [{"name": "local", "url": "/repository"}],
+    "directory": "/var/lib/atlas-backup", "password_file": "/etc/atlas-backup/password",
+    "textfile_directory": "/metrics", "keep": {"daily": 30, "weekly": 0, "monthly": 2}, "upload_kib": 0,
+    "warn_hours": 26, "drill_days": 8, "read_in": 4, "undo_days": 14, "mail": [],
+}  # fmt: skip
+BUCKET = {"name": "bucket", "url": "s3:https://s3.example.org/atlas", "environment": {"AWS_X": "y"}}
+MISSING = "Fatal: unable to open config file: stat /repository/config: no such file or directory"
+
+
+def put(path, text, mode=0o644):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+class Backup:
+    """A machine that backs up, with a restic that says what it is told to say."""
+
+    def __init__(self, root):
+        self.root = root
+        self.directory = root / "var/lib/atlas-backup"
+        self.directory.mkdir(parents=True)
+        self.said = root / "restic"
+        self.said.mkdir()
+        put(
+            root / "programs/restic",
+            f"#!/bin/sh\nd={self.said}\n"
+            'echo "$@" >> "$d/calls"; cat "$d/$1.err" >&2 2>/dev/null; cat "$d/$1.out" 2>/dev/null\n'
+            'exit "$(cat "$d/$1.code" 2>/dev/null || echo 0)"\n',
+            0o755,
+        )
+        self.configure()
+
+    def configure(self, **changed):
+        put(self.root / "etc/atlas-backup/settings.json", json.dumps(GIVEN | changed))
+        self.settings = settings.read(Paths(self.root))
+
+    def say(self, verb, out="", err="", code=0):
+        for name, text in (("out", out), ("err", err), ("code", str(code))):
+            (self.said / f"{verb}.{name}").write_text(text)
+
+    def restic(self, name="local"):
+        return restic.Restic(self.settings, self.settings.repository(name))
+
+    def calls(self):
+        file = self.said / "calls"
+        return file.read_text().splitlines() if file.exists() else []
+
+    def part(self, name, **known):
+        put(self.root / f"etc/atlas/backup.d/{name}.json", json.dumps({"title": name.title(), **known}))
+
+    def parts(self):
+        return parts.read(self.settings.parts_directory)
+
+    def make(self, kind="full", anew=None):
+        return make.make(self.settings, self.parts(), kind, self.settings.repositories, anew=anew)
+
+    def remember(self, **known):
+        memory.write(self.settings, {"runs": [], "drills": [], "repositories": {}} | known)
+
+    def known(self, name="local"):
+        return memory.read(self.settings)["repositories"][name]
+
+
+@pytest.fixture
+def backup(machine, tmp_path):
+    return Backup(tmp_path)
+
+
+# --- settings and backup.d
+
+
+def test_without_settings_it_says_who_writes_them(tmp_path):
+    with pytest.raises(Trouble, match=r"not set up on this machine. Role backup does it"):
+        settings.read(Paths(tmp_path))
+    put(tmp_path / "etc/atlas-backup/settings.json", '{"repositories": []')
+    with pytest.raises(Trouble, match=r"settings.json lacks 'repositories'. Role backup writes it"):
+        settings.read(Paths(tmp_path))
+
+
+def test_a_repository_nobody_knows_is_refused_with_those_there_are(backup):
+    backup.configure(repositories=[*GIVEN["repositories"], {**BUCKET, "budget_gb": 10}])
+    assert backup.settings.repository("bucket").budget == 10_000_000_000
+    assert backup.settings.repository("bucket").directory is None
+    assert backup.settings.repository("local").directory == Path("/repository")
+    with pytest.raises(Trouble, match="no repository 'buckt'; there are: local, bucket"):
+        backup.settings.repository("buckt")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "cannot be used"),
+        ("[]", "cannot be used"),
+        ('{"title": "x", "part": "config", "pathes": ["/x"]}', "unknown: pathes"),
+        ('{"title": "x", "part": "all", "paths": ["/x"]}', "part is none of database, originals, config"),
+        ('{"title": "x", "part": "config", "paths": []}', "names neither paths nor a tool"),
+        ('{"part": "config", "paths": ["/x"]}', "lacks 'title'"),
+        ('{"title": "x", "paths": ["/x"]}', "lacks 'part'"),
+    ],
+)
+def test_half_a_backup_is_none(backup, text, words):
+    backup.part("good", part="config", paths=["/x"])
+    put(backup.root / "etc/atlas/backup.d/worse.json", text)
+    with pytest.raises(Trouble, match=r"worse\.json cannot be used") as error:
+        backup.parts()
+    assert words in str(error.value)
+
+
+def test_nothing_to_back_up_is_no_backup(backup):
+    with pytest.raises(Trouble, match="Nothing to back up is named"):
+        backup.parts()
+
+
+# --- making one
+
+
+def tool(backup, script):
+    return str(put(backup.root / "tool", f"#!/bin/sh\n{script}\n", 0o755))
+
+
+def test_a_run_dumps_stores_and_remembers(backup):
+    originals = put(backup.root / "originals/one", "1").parent
+    dump = tool(backup, "case $1 in dump) echo rows > dump; echo '{\"items\": 3}' > facts.json;; esac")
+    backup.part("database", part="database", tool=dump)
+    backup.part("originals", part="originals", paths=[str(originals), "/not/there"], exclude=["*.tmp"])
+    backup.say("backup", json.dumps({"message_type": "summary", "snapshot_id": "a" * 64, "data_added": 7}))
+    backup.say("stats", '{"total_size": 99}')
+    done = backup.make()
+    assert (done["ok"], done["words"]) == (True, None)
+    assert done["parts"]["database"]["facts"] == {"items": 3}
+    (stored,) = [call for call in backup.calls() if call.startswith("backup ")]
+    assert f" {backup.directory}/set {originals}" in stored
+    assert "/not/there" not in stored
+    for pattern in (*make.ASIDE, "*.tmp"):
+        assert f"--exclude={pattern}" in stored
+    (forget,) = [call for call in backup.calls() if call.startswith("forget ")]
+    assert "--keep-daily=30 --keep-monthly=2 --prune" in forget
+    assert "weekly" not in forget
+    assert not backup.settings.staging.exists()
+    known = backup.known()
+    assert (known["snapshot"], known["stored"], known["words"]) == ("a" * 8, 99, None)
+    assert known["first_at"] == known["success_at"] == done["at"]
+    again = backup.make()
+    assert "pruned" not in again["repositories"]["local"], "once a day is enough"
+    assert backup.known()["first_at"] == done["at"] < backup.known()["success_at"] == again["at"]
+
+
+def test_only_all_of_it_counts_as_a_backup(backup):
+    backup.part("config", part="config", paths=["/x"])
+    backup.say("stats", '{"total_size": 99}')
+    backup.say("backup", json.dumps({"message_type": "summary", "snapshot_id": "b" * 64}))
+    backup.make("config")
+    assert "success_at" not in backup.known()
+    assert backup.known()["config_at"]
+
+
+@pytest.mark.parametrize("verb", ["dump", "verify"])
+def test_what_cannot_be_dumped_or_read_back_is_not_sent(backup, verb):
+    failing = tool(backup, f'case $1 in {verb}) echo "row 7 is torn" >&2; exit 1;; esac')
+    backup.part("database", part="database", tool=failing)
+    done = backup.make()
+    assert done["words"] == f"Database: {verb} failed: row 7 is torn"
+    assert (done["ok"], backup.calls()) == (False, [])
+    assert make.words(done) == f"No backup was made. {done['words']}"
+    assert "atlas_backup_run_failed 1" in metrics.metrics(backup.settings, memory.read(backup.settings))
+
+
+def test_one_repository_that_fails_does_not_keep_the_other_from_its_backup(backup):
+    backup.configure(repositories=[*GIVEN["repositories"], BUCKET])
+    backup.part("config", part="config", paths=["/x"])
+    put(
+        backup.root / "programs/restic",
+        '#!/bin/sh\ncase $RESTIC_REPOSITORY in s3:*) echo "Stat: AccessDenied $AWS_X" >&2; exit 1;; esac\n'
+        "case $1 in stats) echo '{\"total_size\": 5}';; "
+        'backup) echo \'{"message_type": "summary", "snapshot_id": "cccccc", "data_added": 2048}\';; esac\n',
+        0o755,
+    )
+    done = backup.make()
+    assert (done["ok"], done["words"]) == (False, None)
+    first, local, bucket = make.words(done).splitlines()
+    assert first == "The set is whole."
+    assert local.startswith("local: snapshot cccccc, 2 kB new, 5 bytes in all, in ")
+    assert bucket.startswith("bucket: FAILED. The repository bucket cannot be opened: the key of the storage")
+    assert "AccessDenied y" in bucket, "it is given its own environment"
+    assert "success_at" in backup.known("local")
+    assert "success_at" not in backup.known("bucket")
+
+
+# --- restic's words
+
+
+@pytest.mark.parametrize(("sign", "meaning"), restic.MEANINGS)
+def test_what_restic_says_is_told_in_plain_words(backup, sign, meaning):
+    backup.say("cat", err=f"Fatal: it went so: {sign.upper()} (see there)", code=1)
+    with pytest.raises(Trouble) as error:
+        backup.restic().prepare(is_known=False)
+    told = str(error.value)
+    assert told.startswith("The repository local cannot be opened: ")
+    assert meaning.format(password=backup.settings.password_file) in told
+    assert sign.upper() in told, "restic's own words are there for whoever looks further"
+    assert [call.split()[0] for call in backup.calls()] == ["cat"], "nothing is made anew because of it"
+
+
+def test_what_nobody_has_seen_before_is_told_as_it_is(backup):
+    backup.say("snapshots", err="Fatal: the moon is full", code=1)
+    with pytest.raises(
+        Trouble, match=r"does not say what it holds: restic says. \(Fatal: the moon is full\)"
+    ):
+        backup.restic().snapshots()
+
+
+def test_a_repository_is_made_where_there_was_none_and_missed_where_there_was_one(backup):
+    backup.say("cat", err=MISSING, code=1)
+    backup.restic().prepare(is_known=False)
+    assert [call.split()[0] for call in backup.calls()] == ["cat", "init", "unlock"]
+    with pytest.raises(Trouble, match=r"was there before and is gone .*atlasctl backup --anew local"):
+        backup.restic().prepare(is_known=True)
+    assert len(backup.calls()) == 4
+
+
+def test_a_backup_that_did_not_read_all_is_none(backup):
+    backup.say(
+        "backup", '{"message_type": "summary", "snapshot_id": "d"}', "error: /x: input/output error", 3
+    )
+    with pytest.raises(Trouble, match="did not get all there is"):
+        backup.restic().backup("full", NOW, [Path("/x")], [])
+
+
+def test_damage_is_told_with_the_snapshots_it_is_in(backup):
+    backup.say("check", err="error: pack 3a4b5c6d7e8f: ciphertext verification failed\nFatal: errors", code=1)
+    backup.say(
+        "find", "Found blob 1 in pack 3a4b5c6d7e8f\n ... in snapshot 11112222 (2026)\nin snapshot 00001111"
+    )
+    with pytest.raises(Trouble, match=r"is damaged: .*Damaged snapshots: 00001111, 11112222$"):
+        backup.restic().check(1, 4)
+    assert backup.calls() == ["check --read-data-subset=1/4", "find --pack 3a4b5c6d7e8f"]
+
+
+# --- judging
+
+
+DRILLED = {"success_at": NOW - HOUR, "first_at": NOW - 90 * DAY, "drill_at": NOW - 2 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("known", "code", "words"),
+    [
+        ({}, 1, "local: no backup yet"),
+        ({"words": "it is full"}, 1, "local: no backup yet (it is full)"),
+        (DRILLED, 0, "local 60 minutes ago, proven 2 days ago"),
+        (DRILLED | {"success_at": NOW - 26 * HOUR}, 0, "local 26 hours ago, proven 2 days ago"),
+        (DRILLED | {"success_at": NOW - 26 * HOUR - 1}, 1, "local: the last backup is 26 hours old"),
+        (
+            DRILLED | {"success_at": NOW - 4 * DAY, "words": "why"},
+            1,
+            "local: the last backup is 4 days old (why)",
+        ),
+        (DRILLED | {"drill_words": "it is torn"}, 1, "local: not proven: it is torn"),
+        (DRILLED | {"drill_at": NOW - 9 * DAY}, 1, "local: not proven for 9 days: atlasctl drill"),
+        ({"success_at": NOW - HOUR, "first_at": NOW - 7 * DAY}, 0, "local 60 minutes ago, not tried yet"),
+        (
+            {"success_at": NOW - HOUR, "first_at": NOW - 9 * DAY},
+            1,
+            "local: not proven for 9 days: atlasctl drill",
+        ),
+    ],
+)
+def test_an_unproven_backup_is_no_backup(backup, monkeypatch, known, code, words):
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    backup.remember(repositories={"local": known})
+    assert command.judge(backup.settings) == (code, words)
+
+
+def test_one_bad_repository_is_enough(backup, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    backup.configure(repositories=[*GIVEN["repositories"], BUCKET])
+    backup.remember(repositories={"local": DRILLED})
+    assert command.judge(backup.settings) == (1, "bucket: no backup yet")
+
+
+def test_a_torn_memory_is_no_memory(backup):
+    put(backup.settings.state, '{"runs": [')
+    assert memory.read(backup.settings) == {"runs": [], "drills": [], "repositories": {}}
+
+
+def test_runs_are_remembered_up_to_a_number(backup):
+    backup.remember(runs=[{"n": number} for number in range(150)])
+    kept = memory.read(backup.settings)["runs"]
+    assert (len(kept), kept[-1]) == (memory.KEPT_RUNS, {"n": 149})
+
+
+# --- metrics
+
+
+def test_metrics_tell_what_there_is_and_nothing_of_what_there_is_not(backup):
+    backup.configure(repositories=[*GIVEN["repositories"], {**BUCKET, "budget_gb": 10}])
+    backup.remember(
+        repositories={
+            "local": DRILLED | {"stored": 500, "drill_words": "it is torn"},
+            "bucket": {"words": "full"},
+        },
+        runs=[{"seconds": 61.5, "words": None, "repositories": {"local": {"added": 12}}}],
+    )
+    text = metrics.metrics(backup.settings, memory.read(backup.settings))
+    assert sorted(line for line in text.splitlines() if not line.startswith("#")) == [
+        'atlas_backup_added_bytes{repository="local"} 12',
+        'atlas_backup_allowed_age_seconds{repository="bucket"} 93600',
+        'atlas_backup_allowed_age_seconds{repository="local"} 93600',
+        'atlas_backup_failed{repository="bucket"} 1',
+        'atlas_backup_failed{repository="local"} 0',
+        f'atlas_backup_first_timestamp_seconds{{repository="local"}} {NOW - 90 * DAY}',
+        'atlas_backup_repository_budget_bytes{repository="bucket"} 10000000000',
+        'atlas_backup_repository_bytes{repository="local"} 500',
+        "atlas_backup_run_failed 0",
+        "atlas_backup_seconds 61.5",
+        f'atlas_backup_success_timestamp_seconds{{repository="local"}} {NOW - HOUR}',
+        'atlas_drill_allowed_age_seconds{repository="bucket"} 691200',
+        'atlas_drill_allowed_age_seconds{repository="local"} 691200',
+        'atlas_drill_failed{repository="bucket"} 0',
+        'atlas_drill_failed{repository="local"} 1',
+        f'atlas_drill_success_timestamp_seconds{{repository="local"}} {NOW - 2 * DAY}',
+    ]
+
+
+# --- choosing
+
+
+def asked(**given):
+    return argparse.Namespace(
+        **({"repository": None, "only": None, "snapshot": None, "at": None, "yes": True} | given)
+    )
+
+
+def listed(identity, moment, kind="full"):
+    return {"short_id": identity, "time": moment, "tags": ["atlas", kind], "paths": ["/x"]}
+
+
+def test_the_newest_that_holds_what_is_wanted_is_chosen(backup):
+    rows = [
+        listed("00000003", "2026-11-03T03:00:00.123456789Z"),
+        listed("00000001", "2026-11-01T03:00:00Z"),
+        listed("00000009", "2026-11-09T03:00:00Z", "database"),
+    ]
+    backup.say("snapshots", json.dumps(rows))
+    assert [one.id for one in backup.restic().snapshots()] == ["00000001", "00000003", "00000009"]
+    chosen = {
+        "00000003": asked(), "00000009": asked(only="database"), "00000001": asked(snapshot="00000001ffff"),
+    }  # fmt: skip
+    for identity, wanted in chosen.items():
+        assert command._choose(backup.settings, wanted)[0].id == identity
+    assert command._choose(backup.settings, asked(only="config", snapshot="latest"))[0].id == "00000003"
+    with pytest.raises(Trouble, match="There is no snapshot 7777"):
+        command._choose(backup.settings, asked(snapshot="7777"))
+
+
+def test_a_repository_that_does_not_answer_does_not_hide_the_other(backup, capsys):
+    backup.configure(repositories=[BUCKET, *GIVEN["repositories"]])
+    put(
+        backup.root / "programs/restic",
+        '#!/bin/sh\ncase $RESTIC_REPOSITORY in s3:*) echo "dial: connection refused" >&2; exit 1;; esac\n'
+        f"echo '{json.dumps([listed('00000003', '2026-11-03T03:00:00Z')])}'\n",
+        0o755,
+    )
+    snapshot, chosen = command._choose(backup.settings, asked())
+    assert (snapshot.id, chosen.repository.name) == ("00000003", "local")
+    assert "bucket does not say what it holds: nobody answers there" in capsys.readouterr().err
+
+
+def test_without_any_backup_it_says_so(backup):
+    backup.say("snapshots", "null")
+    with pytest.raises(Trouble, match="no backup to restore from"):
+        command._choose(backup.settings, asked())
+
+
+# --- exchanging files
+
+
+def tree(top):
+    return {str(path.relative_to(top)): path.read_text() for path in sorted(top.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A restored copy, what it takes the place of, and where that is kept."""
+    copy, live = tmp_path / "copy", tmp_path / "live"
+    for name, text in {"a": "old a", "deep/b": "old b", "c.tmp": "old c"}.items():
+        put(copy / name, text)
+    put(copy / "a", "old a", 0o640)
+    (copy / "deep").chmod(0o750)
+    put(live / "a", "new a", 0o600)
+    put(live / "only here", "stays")
+    put(live / "c.tmp", "new c")
+    return copy, live, live / restore.BESIDE_REPLACED
+
+
+def test_files_take_their_places_and_none_is_lost(files):
+    copy, live, aside = files
+    restore._merge(copy, live, aside, ("*.tmp",))
+    assert tree(aside) == {"a": "new a"}
+    assert {name: text for name, text in tree(live).items() if not name.startswith(".")} == {
+        "a": "old a", "deep/b": "old b", "only here": "stays", "c.tmp": "new c",
+    }  # fmt: skip
+    assert (live / "a").stat().st_mode & 0o777 == 0o640
+    assert (live / "deep").stat().st_mode & 0o777 == 0o750
+    assert (aside / "a").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_each_belongs_to_whom_it_belonged(files):
+    copy, live, aside = files
+    for name in ("a", "deep", "deep/b"):
+        os.chown(copy / name, 1234, 2345)
+    restore._merge(copy, live, aside, ())
+    for name in ("a", "deep", "deep/b"):
+        assert ((live / name).stat().st_uid, (live / name).stat().st_gid) == (1234, 2345), name
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+def test_killed_in_the_middle_it_goes_on_or_back(files, monkeypatch, moves):
+    copy, live, aside = files
+    before, real, left = tree(live), restore.shutil.move, [moves]
+
+    def move(source, target):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return real(source, target)
+
+    monkeypatch.setattr(restore.shutil, "move", move)
+    with pytest.raises(KeyboardInterrupt):
+        restore._merge(copy, live, aside, ())
+    monkeypatch.undo()
+    restore._merge(copy, live, aside, ())
+    assert tree(live) | {"a": "old a", "deep/b": "old b", "c.tmp": "old c"} == tree(live)
+    assert tree(aside) == {"a": "new a", "c.tmp": "new c"}
+    restore._merge(aside, live, None, ())
+    assert tree(live) | before == tree(live)
+
+
+def test_a_file_gives_way_to_a_directory_and_the_other_way(files):
+    copy, live, aside = files
+    put(live / "deep", "a file where a directory was")
+    put(copy / "only there/x", "x")
+    put(live / "a2/y", "a directory where a file was")
+    put(copy / "a2", "old a2")
+    restore._merge(copy, live, aside, ())
+    assert ((live / "deep/b").read_text(), (live / "a2").read_text()) == ("old b", "old a2")
+    assert tree(aside)["deep"] == "a file where a directory was"
+    assert tree(aside)["a2/y"] == "a directory where a file was"
+    restore._merge(aside, live, None, ())
+    assert (live / "deep").read_text() == "a file where a directory was"
+    assert (live / "a2/y").read_text() == "a directory where a file was"
+    assert (live / f"{restore.BESIDE_RESTORED}-deep/b").read_text() == "old b", "what came stays"
+
+
+def test_a_single_file_is_exchanged_too(tmp_path):
+    copy, live = put(tmp_path / "copy/x", "old"), put(tmp_path / "live/x", "new")
+    aside = restore._aside(live)
+    restore._merge(copy, live, aside, ())
+    assert (live.read_text(), aside.read_text()) == ("old", "new")
+
+
+# --- mail
+
+
+@pytest.fixture
+def post(backup):
+    put(backup.root / "usr/sbin/sendmail", f"#!/bin/sh\ncat > {backup.root}/sent\n", 0o755)
+    return backup.root / "sent"
+
+
+@pytest.mark.parametrize(
+    ("mail", "result", "told"),
+    [
+        ([], "exit-code", False),
+        (["failure"], "success", False),
+        (["failure"], "exit-code", True),
+        (["success"], "success", True),
+        (["success"], "oom-kill", False),
+    ],
+)
+def test_mail_is_sent_of_what_is_wanted(backup, post, monkeypatch, mail, result, told):
+    backup.configure(mail=mail)
+    monkeypatch.setenv("SERVICE_RESULT", result)
+    assert cli.main(["backup", "tell", "backup"]) == 0
+    assert post.exists() is told
+
+
+def test_mail_says_what_failed_in_plain_words(backup, post):
+    backup.configure(mail=["failure", "success"])
+    run = {"at": time.time() - 30, "seconds": 29, "words": "Database: dump failed", "repositories": {}}
+    drill = {"repository": "local", "at": time.time() - 9, "seconds": 9, "words": "The pack is torn"}
+    backup.remember(runs=[run], drills=[drill | {"words": None}, drill])
+    tell.tell(Paths(backup.root), backup.settings, "backup", "exit-code")
+    assert "Subject: [Atlas] The backup failed\nTo: root\n" in post.read_text()
+    assert (
+        "No backup was made. Database: dump failed\n\nMore: journalctl --unit atlas-backup"
+        in post.read_text()
+    )
+    tell.tell(Paths(backup.root), backup.settings, "drill", "exit-code")
+    assert "Subject: [Atlas] The backups are NOT proven" in post.read_text()
+    assert "local: NOT PROVEN. The pack is torn" in post.read_text()
+
+
+@pytest.mark.parametrize(
+    "runs", [[], [{"at": NOW, "seconds": 5, "words": None, "repositories": {}, "parts": {}}]]
+)
+def test_a_job_that_was_killed_is_not_taken_for_the_one_before(backup, post, runs):
+    backup.configure(mail=["failure"])
+    backup.remember(runs=[one | {"at": time.time() - 600} for one in runs])
+    tell.tell(Paths(backup.root), backup.settings, "backup", "oom-kill")
+    assert "The job ended before it could say how it went (oom-kill)." in post.read_text()
+
+
+def test_mail_that_is_not_taken_is_no_success(backup, post):
+    backup.configure(mail=["failure"])
+    put(backup.root / "usr/sbin/sendmail", "#!/bin/sh\necho no room >&2; exit 75\n", 0o755)
+    with pytest.raises(Trouble, match="could not be handed in: no room"):
+        tell.tell(Paths(backup.root), backup.settings, "drill", "timeout")
