@@ -20,7 +20,7 @@ from atlasctl.paths import Paths
 from atlasctl.release import store
 from atlasctl.run import NOT_FOUND, run
 from atlasctl.settings import api_port, read_settings
-from atlasctl.systemd import Unit, ours, show
+from atlasctl.systemd import Unit, enabled, ours, show
 from atlasctl.trouble import Trouble
 from atlasctl.words import ago, parse, utc_now
 
@@ -78,7 +78,7 @@ def examine(paths: Paths, now: datetime) -> list[Finding]:
 
 
 def _units(scene: Scene) -> Iterator[Finding]:
-    watched = {name for one in scene.definitions for name in one.units}
+    watched = enabled([name for one in scene.definitions for name in one.units])
     for unit in show(sorted({*watched, *ours(), "atlas-health.timer"})).values():
         yield from _unit(unit)
 

@@ -1,5 +1,7 @@
 """What systemd says about units, and the few things we ask it to do."""
 
+import os
+import socket
 from typing import NamedTuple
 
 from atlasctl.run import run
@@ -64,6 +66,19 @@ def ours() -> list[str]:
     return sorted(name for name in names if "@." not in name)
 
 
+def enabled(names: list[str]) -> list[str]:
+    """Return the names with each pattern (`atlas-*.timer`) replaced by the enabled units that fit it."""
+    patterns = [name for name in names if "*" in name]
+    if not patterns:
+        return names
+    asked = ["systemctl", "list-unit-files", "--no-legend", "--plain", "--state=enabled", *patterns]
+    result = run(asked, timeout=10)
+    if result.code not in (0, 1):  # newer systemctl: 1 when there is none
+        raise Trouble(f"systemd does not say which units there are: {result.words}")
+    found = [line.split()[0] for line in result.out.splitlines() if line.strip()]
+    return [name for name in names if "*" not in name] + found
+
+
 def restart(names: list[str], *, timeout: float) -> str | None:
     """Restart units, also those that systemd has given up on, in the order of After=.
 
@@ -74,6 +89,13 @@ def restart(names: list[str], *, timeout: float) -> str | None:
     )  # fails for units not loaded: the restart will say so
     result = run(["systemctl", "restart", "--", *names], timeout=timeout)
     return None if result.code == 0 else (result.err.strip() or result.words).splitlines()[0]
+
+
+def notify(said: str) -> None:
+    """Tell the systemd that started this process, where one did."""
+    if address := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+            out.sendto(said.encode(), address.replace("@", "\0", 1))
 
 
 def stop(names: list[str]) -> None:

@@ -72,6 +72,9 @@ def test_several_units_are_as_good_as_the_worst(machine: Machine) -> None:
     machine.unit("a.service")
     machine.unit("b.service", ActiveState="failed", Result="oom-kill")
     machine.unit("c.service")
+    none = parse("none", b'{"check": "unit", "units": ["x-*.timer"]}')
+    none.parameters["units"] = []  # as health makes of it where there is none
+    assert unit(none, {}, {})[:2] == (State.HEALTHY, "all 0 units are fine")
     both = parse("both", b'{"check": "unit", "units": ["a.service", "b.service"]}')
     fine = parse("fine", b'{"check": "unit", "units": ["a.service", "c.service"]}')
     seen, units = observe([both, fine], NOW, {})

@@ -68,6 +68,16 @@ def test_a_failed_unit_is_restarted_also_when_systemd_gave_up(ward: Ward) -> Non
     ]
 
 
+def test_what_does_not_run_needs_no_second_look(ward: Ward) -> None:
+    once = stands(State.HEALTHY, since=START - timedelta(days=1), observed=State.DOWN)
+    assert ward.heal(check("api", "http"), api=once) == ["api.service"]
+    assert ward.heal(check("api", "http"), api=once, at=30) == [], "it runs: its answer gets a second look"
+    for at in (60, 120, 180, 240):  # it is seen once in turn only, and the budget holds all the same
+        ward.machine.unit("api.service", **FAILED)
+        ward.heal(check("api", "http"), api=once, at=at)
+    assert len(ward.machine.calls("systemctl restart")) == 3
+
+
 def test_nothing_is_restarted_that_does_not_say_so(ward: Ward) -> None:
     assert ward.heal(check("api", restart=False)) == []
     assert ward.machine.calls("restart") == []

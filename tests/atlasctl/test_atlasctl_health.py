@@ -68,6 +68,18 @@ def test_what_is_down_is_told_once_healed_and_told_again_when_well(
     assert capsys.readouterr().err == ""
 
 
+def test_a_pattern_stands_for_every_unit_that_is_enabled(atlas: Machine) -> None:
+    atlas.check("timers", check="unit", units=["atlas-*.timer", "other.timer"], restart=True)
+    for name in ("atlas-new.timer", "other.timer"):
+        atlas.unit(name, SubState="waiting")
+    atlas.unit("atlas-stopped.timer", ActiveState="inactive", SubState="dead")
+    report = examine(atlas.paths, NOW, may_heal=True)
+    assert [event["unit"] for event in report["restarts"]] == ["atlas-stopped.timer"]
+    (found,) = [check["message"] for check in report["checks"] if check["name"] == "timers"]
+    assert found == "atlas-stopped.timer: inactive (dead)"
+    assert any("--state=enabled atlas-*.timer" in call for call in atlas.calls("list-unit-files"))
+
+
 def test_a_restart_that_fails_is_an_error_in_the_journal(
     atlas: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:

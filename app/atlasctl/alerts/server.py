@@ -19,6 +19,7 @@ from atlasctl.alerts import sources
 from atlasctl.alerts.history import episodes
 from atlasctl.alerts.page import Look, render, style
 from atlasctl.alerts.sources import Settings
+from atlasctl.systemd import notify
 from atlasctl.trouble import Trouble
 from atlasctl.words import utc_now
 
@@ -41,6 +42,7 @@ def serve(settings: Settings) -> int:
         raise Trouble("This is for atlas-alerts.service; the page is at /alerts/.")
     server = Server(settings, socket.socket(fileno=FIRST_SOCKET), IDLE_SECONDS)
     while not server.idle:
+        notify("WATCHDOG=1")
         server.handle_request()
     return 0
 

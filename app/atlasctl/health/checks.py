@@ -103,9 +103,9 @@ def unit(definition: Definition, units: Mapping[str, Unit], self_restarts: Mappi
         (_judge(units[name], definition.parameters["expect"], self_restarts.get(name, 0)), name)
         for name in definition.units
     ]
-    worst = max(state for (state, _), _ in looks)
+    worst = max((state for (state, _), _ in looks), default=State.HEALTHY)
     told = [(said, name) for (state, said), name in looks if state == worst or state > State.HEALTHY]
-    if worst == State.HEALTHY and len(looks) > 1:
+    if worst == State.HEALTHY and len(looks) != 1:
         return Observation(worst, f"all {len(looks)} units are fine")
     return Observation(worst, "; ".join(f"{name}: {said}" if len(looks) > 1 else said for said, name in told))
 

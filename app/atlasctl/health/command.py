@@ -20,7 +20,7 @@ from atlasctl.health.page import publish
 from atlasctl.health.state import State
 from atlasctl.paths import Paths
 from atlasctl.release.store import current_id, lock_file
-from atlasctl.systemd import Unit
+from atlasctl.systemd import Unit, enabled
 from atlasctl.trouble import Trouble
 from atlasctl.words import ago, clock, parse, stamp, utc_now
 
@@ -51,7 +51,7 @@ def exit_code(state: State) -> int:
 def examine(paths: Paths, now: datetime, *, may_heal: bool, metrics: Path | None = None) -> dict[str, Any]:
     """Look, remember, publish, heal, and publish again when something was healed."""
     definitions, broken = load(paths.health_d)
-    definitions += [_told(file) for file in broken]
+    definitions = [_named(one) for one in definitions] + [_told(file) for file in broken]
     memory = read_object(paths.health_state)
     seen, units = _look(definitions, broken, memory, now)
     standings, changes = history.advance(memory, definitions, seen, now)
@@ -93,6 +93,15 @@ def _look(
     for name, error in files.items():
         seen[name] = Observation(State.DEGRADED, error)
     return seen, units
+
+
+def _named(definition: Definition) -> Definition:
+    """Put units in the place of patterns; what systemd does not say now, it does not say of any unit."""
+    names = definition.parameters.get("units")
+    with contextlib.suppress(Trouble):
+        if names:
+            return definition._replace(parameters=definition.parameters | {"units": enabled(names)})
+    return definition
 
 
 def _told(file: Broken) -> Definition:

@@ -20,7 +20,7 @@ Every check
 
 check = unit     DOWN: a unit is not there, masked, failed or stopped. CRITICAL: systemd is about to start it
                  again. DEGRADED: it is starting, or systemd started it again 3 times within 10 minutes.
-    units        list of units, instead of `unit`
+    units        list of units, instead of `unit`; "atlas-*.timer" is every enabled one that is called so
     expect       "active" (default), or "not-failed" for a service that a timer starts and that ends by itself
 
 check = http     DOWN: no answer. CRITICAL: another status, or a field with another value. DEGRADED: slow.
@@ -134,6 +134,10 @@ def _is_unit(value: object) -> bool:
     return isinstance(value, str) and UNIT.fullmatch(value) is not None
 
 
+def _is_unit_or_pattern(value: object) -> bool:
+    return isinstance(value, str) and _is_unit(value.replace("*", ""))
+
+
 def _is_address(value: object) -> bool:
     return isinstance(value, str) and ADDRESS.fullmatch(value) is not None
 
@@ -170,7 +174,7 @@ NUMBER = Kind("number", _is_number)
 COUNT = Kind("whole number above 0", _is_count)
 FLAG = Kind("true or false", _is_flag)
 TEXTS = Kind("list of text", _is_list_of(_is_text))
-UNITS = Kind("list of units like atlas-api.service", _is_list_of(_is_unit))
+UNITS = Kind("list of units like atlas-api.service", _is_list_of(_is_unit_or_pattern))
 ANYTHING = Kind("list", _is_list_of(lambda _: True))
 
 COMMON = {

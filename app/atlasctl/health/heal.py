@@ -88,12 +88,15 @@ def _patients(definition: Definition, standing: Standing, units: dict[str, Unit]
     if not definition.restart:
         return []
     bad = State.CRITICAL if definition.check == "command" else State.DOWN
-    if standing.state < bad or standing.observed < bad:
+    if standing.observed < bad:
         return []
     found = []
     for name in definition.units:
         unit = units.get(name)
         if unit is None or not unit.startable or unit.active in ("activating", "deactivating", "reloading"):
+            continue
+        # What does not answer gets another look; what does not run needs none.
+        if standing.state < bad and unit.active == "active":
             continue
         if definition.check == "unit" and unit.active == "active" and unit.sub != "elapsed":
             continue
@@ -132,7 +135,11 @@ def _attempts(
         if standings[definition.name].state != State.HEALTHY
         or now - standings[definition.name].since < WINDOW
     }
-    return {unit: times for unit, times in attempts.items() if unit in ill}
+    return {unit: times for unit, times in attempts.items() if unit in ill or _lately(times, now)}
+
+
+def _lately(times: list[str], now: datetime) -> list[datetime]:
+    return [moment for moment in map(parse, times) if moment and now - WINDOW < moment <= now]
 
 
 def _wait(times: list[str], now: datetime) -> str | None:
@@ -140,7 +147,7 @@ def _wait(times: list[str], now: datetime) -> str | None:
     moments = sorted(moment for moment in map(parse, times) if moment and moment <= now)
     if not moments:
         return None
-    recent = [moment for moment in moments if now - moment < WINDOW]
+    recent = sorted(_lately(times, now))
     pause = min(FIRST_WAIT * 2 ** min(len(moments) - 1, 12), LONGEST_WAIT)
     until = moments[-1] + pause
     if len(recent) >= BUDGET:

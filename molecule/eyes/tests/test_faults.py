@@ -49,6 +49,7 @@ def disk(name, options, fill):
 
 CERTIFICATE, ASIDE = "/etc/atlas/certificate/current", "/run/certificate-aside"
 PRACTICE, BAD = "/etc/atlas/health.d/practice.json", "/etc/prometheus/rules.d/bad.yml"
+PRACTICE_DISK, TARGETS = "/etc/atlas/health.d/practice-disk.json", "/etc/prometheus/targets.d/atlas.yml"
 RELOAD = "systemctl reload prometheus"
 SHORT = (
     f"cp -a {CERTIFICATE}/. {ASIDE}/ && cd {CERTIFICATE}"
@@ -60,9 +61,9 @@ LOOKED = "systemctl start prometheus-node-exporter-apt.service"
 # What does not get into each other's way, at once.
 TOGETHER = [
     Fault(
-        "a timer is stopped",
-        "systemctl stop atlas-certificate.timer",
-        "systemctl start atlas-certificate.timer",
+        "a timer is switched off",  # one that is only stopped is started again by health
+        "systemctl disable --quiet --now atlas-certificate.timer",
+        "systemctl enable --quiet --now atlas-certificate.timer",
         ("TimerStopped",),
     ),
     Fault(
@@ -111,6 +112,18 @@ TOGETHER = [
         """echo '{"check": "tcp", "title": "Practice", "address": "127.0.0.1:9"}' > """ + PRACTICE,
         f"rm {PRACTICE}",
         ("HealthBad",),
+    ),
+    Fault(
+        "a check of health finds something not as it should be",
+        f"""echo '{{"check": "disk", "path": "/", "warning": 0, "critical": 100}}' > {PRACTICE_DISK}""",
+        f"rm {PRACTICE_DISK}",
+        ("HealthDegraded",) if QUICK else (),
+    ),
+    Fault(
+        "the app's numbers are not asked for any more",
+        f"mv {TARGETS} {TARGETS}.aside",
+        f"mv {TARGETS}.aside {TARGETS}",
+        ("TargetsGone",),
     ),
     Fault(
         "a rule cannot be judged",
@@ -218,3 +231,19 @@ def test_a_storm_of_faults_is_told_in_few_mails(host, mailbox, rows):
 @pytest.mark.parametrize("fault", ALONE + ([] if QUICK else SLOW), ids=lambda fault: fault.name)
 def test_what_is_broken_is_told_and_told_again_when_it_is_well(host, mailbox, rows, fault):
     go_through(host, mailbox, [fault], rows)
+
+
+@pytest.mark.skipif(QUICK, reason="it takes ten minutes: make test-long")
+@pytest.mark.timeout(1200 + PATIENCE_SECONDS)
+def test_no_mail_is_lost_while_the_mail_server_is_away(host, mailbox):
+    after = len(mailbox)
+    mailbox.server.shut()
+    host.check_output("systemd-run --quiet --unit=atlas-practice false")
+    time.sleep(300)
+    host.check_output("systemctl reset-failed atlas-practice.service")
+    time.sleep(300)
+    assert len(mailbox) == after
+    mailbox.server.open()
+    told = time.monotonic()
+    told_in_time(mailbox, "since", {"UnitFailed": told}, after)
+    told_in_time(mailbox, "from", {"UnitFailed": told}, after)
