@@ -1,6 +1,7 @@
 """Who is told what, and in which words: judged by amtool, with the role's own configuration and templates."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -240,11 +241,35 @@ def test_the_text_says_all_there_is_to_know(rendered, tmp_path):
     )
 
 
-def test_without_an_address_of_the_docs_the_page_is_named(rendered, tmp_path):
+def test_without_an_address_of_the_docs_they_are_read_on_the_machine(rendered, tmp_path):
+    address = "https://atlas.example.org/alerts/runbooks/docs/alerts.md#new"
     said = render(rendered["mail"], "atlas.text", [NEW], tmp_path)
-    assert "What it means, what to do: docs/alerts.md#new\n" in said
+    assert f"What it means, what to do: {address}\n" in said
     html = render(rendered["mail"], "atlas.html", [NEW], tmp_path, "html")
-    assert "What it means, what to do: docs/alerts.md#new" in html
+    assert f'href="{address}"' in html
+
+
+def test_every_alert_has_its_runbook_on_the_machine(rendered):
+    pages = rendered["mail"].parents[1] / "usr/share/atlas/runbooks"
+    runbooks = [
+        rule["annotations"]["runbook"]
+        for file in ROOT.glob("roles/*/tree/etc/prometheus/rules.d/*.yml")
+        for group in yaml.safe_load(file.read_text())["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    assert len(runbooks) > 50
+    for page, _, anchor in (runbook.partition("#") for runbook in runbooks):
+        assert f'<h3 id="{anchor}">' in (pages / page).read_text(), (page, anchor)
+
+
+def test_no_link_of_a_runbook_leads_nowhere(rendered):
+    folder = rendered["mail"].parents[1] / "usr/share/atlas/runbooks/docs"
+    pages = {path.name: path.read_text() for path in folder.iterdir()}
+    for name, text in pages.items():
+        for link in re.findall('href="(?!https:|/)([^"]*)"', text):
+            page, _, anchor = link.partition("#")
+            assert not anchor or f'id="{anchor}"' in pages[page or name], (name, link)
 
 
 def test_the_html_escapes_what_alerts_say(rendered, tmp_path):

@@ -24,6 +24,12 @@ def prometheus(scenario_directory):
         yield Prometheus(client)
 
 
+@pytest.fixture
+def owner_password(scenario_directory):
+    """What nginx asks for."""
+    return (scenario_directory / "secrets/owner_password").read_text().strip()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def mailbox(scenario_directory):
     """A mail server that the machine reaches."""

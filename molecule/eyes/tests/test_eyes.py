@@ -89,6 +89,25 @@ def test_what_is_counted_is_what_happened(  # noqa: PLR0917
         eventually(lambda e=expression, s=share: prometheus.value(e) == pytest.approx(s, rel=0.15))
 
 
+def test_every_alert_leads_to_what_is_to_be_done(web, owner_password):
+    runbooks = {
+        rule["annotations"]["runbook"]
+        for path in ROOT.glob("roles/*/tree/etc/prometheus/rules.d/*.yml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    pages = dict.fromkeys({runbook.partition("#")[0] for runbook in runbooks}, "")
+    for name in pages:
+        address = f"/alerts/runbooks/{name}"
+        assert web.get(address).status_code == 401
+        answer = web.get(address, auth=("owner", owner_password))
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8"), name
+        pages[name] = answer.text
+    for name, _, anchor in (runbook.partition("#") for runbook in runbooks):
+        assert f'id="{anchor}"' in pages[name], (name, anchor)
+
+
 def test_every_metric_a_rule_names_is_there(prometheus):
     there = set(prometheus.ask("label/__name__/values"))
     missing = {
