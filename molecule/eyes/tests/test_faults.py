@@ -114,18 +114,6 @@ TOGETHER = [
         ("HealthBad",),
     ),
     Fault(
-        "a check of health finds something not as it should be",
-        f"""echo '{{"check": "disk", "path": "/", "warning": 0, "critical": 100}}' > {PRACTICE_DISK}""",
-        f"rm {PRACTICE_DISK}",
-        ("HealthDegraded",) if QUICK else (),
-    ),
-    Fault(
-        "the app's numbers are not asked for any more",
-        f"mv {TARGETS} {TARGETS}.aside",
-        f"mv {TARGETS}.aside {TARGETS}",
-        ("TargetsGone",),
-    ),
-    Fault(
         "a rule cannot be judged",
         f"printf 'groups: [{{name: bad, rules: [{{record: a, expr: up * on() up}}]}}]' > {BAD} && {RELOAD}",
         f"rm {BAD} && {RELOAD}",
@@ -159,6 +147,18 @@ ALONE = [
 ]
 # It takes minutes to see that nothing happens.
 SLOW = [
+    Fault(
+        "a check of health finds something not as it should be",
+        f"""echo '{{"check": "disk", "path": "/", "warning": 0, "critical": 100}}' > {PRACTICE_DISK}""",
+        f"rm {PRACTICE_DISK}",
+        ("HealthDegraded",),
+    ),
+    Fault(
+        "the app's numbers are not asked for any more",
+        f"mv {TARGETS} {TARGETS}.aside",
+        f"mv {TARGETS}.aside {TARGETS}",
+        ("TargetsGone",),
+    ),
     Fault(
         "health does not run",
         "systemctl stop atlas-health.timer",

@@ -36,7 +36,6 @@ WAITING = [
 # What is done to which, at once. The app waits for its database, so that is another time.
 QUICKLY = [
     ("kill", ["nginx.service", "prometheus-alertmanager.service", DATABASE]),
-    ("hang", ["fail2ban.service", "prometheus-node-exporter.service", "ssh.service", DATABASE]),
 ]
 ALL = [
     ("kill", SERVICES),
