@@ -45,11 +45,13 @@ LONGEST = ("site", "nginx", "eyes", "ssh", "site-trixie", "fail2ban", "firewall"
 # Scenarios that only `make test-long` runs: what they try is a stand-in for what cannot be had here.
 LONG = ("grafana",)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# A mail server to fetch from, a feed reader that is a client, the judges of e-books, alerts and TLS.
+# A mail server to fetch from, a feed reader that is a client, what archives WAL, the judges of e-books,
+# alerts and TLS.
 PROGRAMS = {
     "dovecot-imapd": "dovecot",
     "newsboat": "newsboat",
     "epubcheck": "epubcheck",
+    "pgbackrest": "pgbackrest",
     "prometheus": "promtool",
     "prometheus-alertmanager": "amtool",
     "testssl.sh": "testssl",
