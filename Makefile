@@ -5,7 +5,7 @@ BIN := .venv/bin
 export HTTPS_PORT HTTP_PORT SSH_PORT SUITE DATA HOST DIR INVENTORY
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell token backup drill restore backup-pull test test-fast test-long coverage bench lint format docs dashboards pins setup setup-oci
+.PHONY: help up down status logs shell token backup drill restore emergency-sheet backup-pull test test-fast test-long coverage bench lint format docs dashboards pins setup setup-oci
 
 help: ## list the verbs
 	@echo "Atlas: make VERB"
@@ -37,6 +37,9 @@ drill: ## prove the backups: restore the newest on trial, start Atlas on it
 
 restore: ## bring a backup back: choose one, or ARGS="latest --only database", ARGS=--undo
 	@$(PYTHON) scripts/local.py restore $(ARGS)
+
+emergency-sheet: setup ## write what opens the backups, to print on paper (INVENTORY=production)
+	@$(BIN)/ansible-playbook -i inventory/$(or $(INVENTORY),production) playbooks/emergency_sheet.yml
 
 backup-pull: ## copy the machine's backups to this computer, weekly (HOST= DIR= INVENTORY=; ARGS=status)
 	@$(PYTHON) scripts/backup_pull.py $(ARGS)

@@ -55,6 +55,7 @@ PROGRAMS = {
     "prometheus": "promtool",
     "prometheus-alertmanager": "amtool",
     "testssl.sh": "testssl",
+    "restic": "restic",
 }
 
 
