@@ -180,10 +180,13 @@ def newest(parts: list[Part], name: str | None = None) -> tuple[float, int]:
 
 def question(parts: list[Part], copy: Copy) -> str | None:
     """Return what somebody would lose sight of, or None when nothing is replaced that anybody could miss."""
-    at, count = newest(parts)
+    undone = "What is here is kept aside for `atlasctl restore --undo`."
+    try:
+        at, count = newest(parts)
+    except Trouble as error:
+        return f"The library here cannot be read, and is replaced by the backup's. {undone}\n{error}"
     if not count:
         return None
-    undone = "What is here is kept aside for `atlasctl restore --undo`."
     if not any(part.tool for part in copy.parts):
         return f"{', '.join(part.title for part in parts)}: those here are replaced by the backup's. {undone}"
     then, before = newest(parts, RESTORED)
