@@ -128,8 +128,15 @@ def long_running() -> list[Check]:
     """List the tests that take minutes, and the alerts at the pace of a machine that lives."""
     eyes = _scenario("eyes")
     eyes.environment["EYES_INTERVALS"] = "production"
+    memory = _scenario("memory")
+    memory.environment["MEMORY_FAULTS"] = "all"
     others = [check for check in scenarios() if check.name in LONG]
-    return [_pytest("long tests", "long"), replace(eyes, name="eyes at full pace"), *others]
+    return [
+        _pytest("long tests", "long"),
+        replace(eyes, name="eyes at full pace"),
+        replace(memory, name="memory, all faults"),
+        *others,
+    ]
 
 
 def coverage() -> list[Check]:

@@ -69,8 +69,8 @@ def run(
         out, err = process.communicate(stdin if isinstance(stdin, str) else None, timeout=timeout)
     except subprocess.TimeoutExpired:
         _kill(process.pid)
-        process.communicate()
-        return Result(TIMED_OUT, "", f"{argv[0]}: no end within {timeout:g} s")
+        out, err = process.communicate()
+        return Result(TIMED_OUT, out, f"{err}\n{argv[0]}: no end within {timeout:g} s".lstrip())
     except BaseException:
         _kill(process.pid)
         raise

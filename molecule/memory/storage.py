@@ -2,6 +2,7 @@
 
 import http.client
 import http.server
+import json
 import socket
 import subprocess
 import sys
@@ -9,10 +10,15 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import boto3
 
 BUCKET = "atlas"
+# As the key for backups in Oracle Cloud (roles/oci_identity). moto asks
+# for Head..., which S3 counts as List and Get.
+LOOK = "ListBucket GetBucketLocation HeadBucket HeadObject GetObject"
+MACHINE_MAY = [f"s3:{may}" for may in (*LOOK.split(), "PutObject", "DeleteObject")]
 FAULTS = {
     500: "InternalError",
     403: "AccessDenied",
@@ -30,9 +36,9 @@ class Storage:
         self.way: subprocess.Popen | None = None
         #: Requests by method, since it was last cleared.
         self.asked: Counter[str] = Counter()
-        #: Answer writes with this status, after so many that were taken.
+        #: Answer writes with this status; only so many, unless that is 0.
         self.fault: int | None = None
-        self.after = 0
+        self.refused = 0
         #: Seconds each answer takes.
         self.delay = 0.0
         with socket.socket() as free:
@@ -46,15 +52,34 @@ class Storage:
         self.proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _proxy(self))
         threading.Thread(target=self.proxy.serve_forever, daemon=True).start()
         self._wait()
-        self.client = boto3.client(
-            "s3",
-            endpoint_url=f"http://127.0.0.1:{self.inside}",
-            aws_access_key_id="owner",
-            aws_secret_access_key="owner",
-            region_name="us-east-1",
-        )
-        self.client.create_bucket(Bucket=BUCKET)
-        self.client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        #: Id and secret of the key that may do all, and of the machine's, which may remove no version.
+        self.owner = self._key("owner", ["s3:*"])
+        self.machine = self._key("machine", MACHINE_MAY)
+        client = self._client("s3", self.owner)
+        client.create_bucket(Bucket=BUCKET)
+        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        # From now on moto minds who asks.
+        http.client.HTTPConnection("127.0.0.1", self.inside).request("POST", "/moto-api/reset-auth", "0")
+        self.client = self._client("s3", self.owner)
+
+    @property
+    def _address(self) -> str:
+        return f"http://127.0.0.1:{self.inside}"
+
+    def _client(self, service: str, key: tuple[str, str]) -> Any:
+        names = {"aws_access_key_id": key[0], "aws_secret_access_key": key[1], "region_name": "us-east-1"}
+        return boto3.client(service, endpoint_url=self._address, **names)
+
+    def _key(self, user: str, may: list[str]) -> tuple[str, str]:
+        iam = self._client("iam", ("any", "any"))
+        iam.create_user(UserName=user)
+        allowed = {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": may, "Resource": "*"}],
+        }
+        iam.put_user_policy(UserName=user, PolicyName="may", PolicyDocument=json.dumps(allowed))
+        made = iam.create_access_key(UserName=user)["AccessKey"]
+        return made["AccessKeyId"], made["SecretAccessKey"]
 
     def _wait(self) -> None:
         end = time.monotonic() + 30
@@ -72,6 +97,16 @@ class Storage:
         way = f"127.0.0.1:{self.outside}:127.0.0.1:{self.proxy.server_address[1]}"
         self.way = subprocess.Popen([*self.ssh, "-R", way, "machine"])
 
+    def admit(self, machine: Any) -> None:
+        """Give a machine its key, and the way here."""
+        settings = "/etc/atlas-backup/settings.json"
+        for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), self.machine, strict=True):
+            machine.check_output(f'sed -i \'s|"{name}": "[^"]*"|"{name}": "{value}"|\' {settings}')
+        self.open()
+        machine.check_output(
+            f"for i in $(seq 50); do ss -Hltn | grep -q :{self.outside} && exit; sleep 0.1; done; exit 1"
+        )
+
     def shut(self) -> None:
         """Let the machine reach it no more."""
         if self.way:
@@ -85,6 +120,25 @@ class Storage:
         self.proxy.shutdown()
         self.server.terminate()
         self.server.wait()
+
+    def forget_everything(self) -> None:
+        """Delete all there is, as whoever has taken the machine's key would."""
+        robber = self._client("s3", self.machine)
+        for name in self.objects():
+            robber.delete_object(Bucket=BUCKET, Key=name)
+
+    def remove_a_version_as_machine(self) -> None:
+        """Try to remove for good what was deleted. Raises botocore's ClientError when that is not allowed."""
+        first = self.client.list_object_versions(Bucket=BUCKET)["Versions"][0]
+        robber = self._client("s3", self.machine)
+        robber.delete_object(Bucket=BUCKET, Key=first["Key"], VersionId=first["VersionId"])
+
+    def bring_back(self) -> None:
+        """Undo all deletions, as the owner: without the mark of its deletion an object is there again."""
+        pages = self.client.get_paginator("list_object_versions").paginate(Bucket=BUCKET)
+        for mark in [one for page in pages for one in page.get("DeleteMarkers", [])]:
+            if mark["IsLatest"] and not mark["Key"].startswith("locks/"):
+                self.client.delete_object(Bucket=BUCKET, Key=mark["Key"], VersionId=mark["VersionId"])
 
     def objects(self) -> dict[str, int]:
         """Return the names of what is stored, with its bytes."""
@@ -101,10 +155,11 @@ def _proxy(storage: Storage) -> type[http.server.BaseHTTPRequestHandler]:
             storage.asked[self.command] += 1
             time.sleep(storage.delay)
             if storage.fault and self.command in {"PUT", "POST"}:
-                if storage.after <= 0:
-                    self._refuse(storage.fault)
-                    return
-                storage.after -= 1
+                self._refuse(storage.fault)
+                if storage.refused:
+                    storage.refused -= 1
+                    storage.fault = storage.fault if storage.refused else None
+                return
             onward = http.client.HTTPConnection("127.0.0.1", storage.inside, timeout=60)
             onward.request(self.command, self.path, body, dict(self.headers))
             answer = onward.getresponse()

@@ -6,7 +6,7 @@ from typing import Any
 from atlasctl.backup import restore
 from atlasctl.backup import state as memory
 from atlasctl.backup.parts import Part
-from atlasctl.backup.restic import Restic, Snapshot
+from atlasctl.backup.restic import DAMAGED, Restic, Snapshot
 from atlasctl.backup.settings import BackupSettings, Repository
 from atlasctl.trouble import Trouble
 from atlasctl.words import ago
@@ -63,11 +63,21 @@ def _drill(settings: BackupSettings, parts: list[Part], repository: Repository, 
         done["restored_seconds"] = time.time() - began
         restic.check(part, settings.read_in)
     except Trouble as error:
-        done["words"] = str(error)
+        done["words"] = _with_snapshots(restic, str(error))
     finally:
         restore.discard(settings, tried, NAME, PLACE)
     done["seconds"] = time.time() - began
     return done
+
+
+def _with_snapshots(restic: Restic, trouble: str) -> str:
+    """Return what is wrong; of what is damaged, after reading all of it, with the snapshots that need it."""
+    if DAMAGED in trouble and "snapshots:" not in trouble:
+        try:
+            restic.check(1, 1)
+        except Trouble as error:
+            return str(error)
+    return trouble
 
 
 def words(done: dict[str, Any]) -> str:

@@ -4,8 +4,10 @@ Databases are dumped before files are read: an original is on disk before its ro
 after, so whatever a dump names is among the files.
 """
 
+import grp
 import hashlib
 import json
+import pwd
 import shutil
 import time
 from pathlib import Path
@@ -56,7 +58,7 @@ def make(
     began = time.time()
     run_: Run = {"at": began, "kind": kind, "repositories": {}, "parts": {}, "words": None}
     try:
-        run_["parts"] = _stage(settings, parts)
+        run_["parts"] = {name: {"bytes": one["bytes"]} for name, one in _stage(settings, parts).items()}
     except Trouble as error:
         run_["words"] = str(error)
     else:
@@ -64,7 +66,8 @@ def make(
         contents = Contents(kind, began, paths, [*ASIDE, *(one for part in parts for one in part.exclude)])
         for one in repositories:
             run_["repositories"][one.name] = _store(settings, one, contents, anew=anew == one.name)
-        shutil.rmtree(settings.staging, ignore_errors=True)
+    # Before anything is written down: it may be what filled the disk.
+    shutil.rmtree(settings.staging, ignore_errors=True)
     run_["seconds"] = time.time() - began
     run_["ok"] = run_["words"] is None and all(one["words"] is None for one in run_["repositories"].values())
     _remember(settings, run_)
@@ -94,7 +97,8 @@ def _stage(settings: BackupSettings, parts: list[Part]) -> dict[str, Any]:
         total = sum(one.stat().st_size for one in place.iterdir())
         facts[part.name] = {"bytes": total, "files": files, "facts": read_object(place / "facts.json")}
     write_json(
-        settings.staging / "manifest.json", {"at": stamp(utc_now()), "parts": facts, "release": _release()}
+        settings.staging / "manifest.json",
+        {"at": stamp(utc_now()), "parts": facts, "release": _release(), **_names()},
     )
     return facts
 
@@ -141,6 +145,14 @@ def _checksum(path: Path) -> str:
 def _release() -> str:
     """Return the id of the app's release, for whoever reads the manifest."""
     return Path("/opt/atlas/current").resolve().name
+
+
+def _names() -> dict[str, dict[int, str]]:
+    """Return who has which number here: restic keeps numbers, which are others on another machine."""
+    return {
+        "users": {one.pw_uid: one.pw_name for one in pwd.getpwall()},
+        "groups": {one.gr_gid: one.gr_name for one in grp.getgrall()},
+    }
 
 
 def _remember(settings: BackupSettings, run_: Run) -> None:

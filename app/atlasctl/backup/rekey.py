@@ -6,6 +6,12 @@ from atlasctl.files import write
 from atlasctl.trouble import Trouble
 
 
+def is_ours(settings: BackupSettings, password: str) -> bool:
+    """Whether it is the password that is in use already."""
+    file = settings.password_file
+    return file.exists() and password == file.read_text(encoding="utf-8").strip()
+
+
 def rekey(settings: BackupSettings, password: str) -> int:
     """Let `password` open all repositories, and the old one none. Raises Trouble, and changes nothing."""
     if len(password) < 16:
@@ -16,7 +22,7 @@ def rekey(settings: BackupSettings, password: str) -> int:
         write(settings.password_file, password + "\n", mode=0o600)
         print("The password is kept.")
         return 0
-    if password == settings.password_file.read_text(encoding="utf-8").strip():
+    if is_ours(settings, password):
         print("That is the password already.")
         return 0
     fresh = settings.password_file.with_name("password.new")

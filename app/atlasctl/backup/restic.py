@@ -14,12 +14,11 @@ from atlasctl.trouble import Trouble
 CACHE = "/var/cache/atlas-backup"
 #: All snapshots of ours carry it.
 TAG = "atlas"
-QUICK_SECONDS = 180
 LONG_SECONDS = 6 * 3600
 #: restic's exit code when it could not read all it was told to.
 INCOMPLETE = 3
 #: Names of damaged packs, and of the snapshots that need them, in what restic says.
-PACK = re.compile(r"\b[Pp]ack(?: ID)? ([0-9a-f]{8,64})\b")
+PACK = re.compile(r"\b(?:pack|want) ([0-9a-f]{8,64})\b")
 IN_SNAPSHOT = re.compile(r"snapshot ([0-9a-f]{8})\b")
 DAMAGED = "what is stored is damaged. `atlasctl drill` says which snapshots are affected"
 #: What restic says, and what it means to whoever has to do something about it.
@@ -71,7 +70,8 @@ class Restic:
 
         Raises Trouble for one that `is_known` and is gone: what was in it is missed, and not begun anew.
         """
-        found = self._call("cat", "config", timeout=QUICK_SECONDS)
+        patience = self._settings.patience
+        found = self._call("cat", "config", timeout=patience)
         if found.code != 0:
             if not _is_missing(found.err):
                 raise self._trouble("cannot be opened", found)
@@ -81,8 +81,10 @@ class Restic:
                     f"The repository {name} was there before and is gone ({self.repository.url}). "
                     f"Bring it back, or begin it anew: atlasctl backup --anew {name}"
                 )
-            self.must("cannot be made", "init", "--repository-version=2", timeout=QUICK_SECONDS)
-        self.must("cannot be unlocked", "unlock", timeout=QUICK_SECONDS)
+            self.must("cannot be made", "init", "--repository-version=2", timeout=patience)
+        self.must("cannot be unlocked", "unlock", timeout=patience)
+        # restic tries for 15 minutes to write what is refused; this writes no more than a lock.
+        self.must("cannot be written to", "key", "list", timeout=patience)
 
     def backup(self, kind: str, at: float, paths: list[Path], exclude: list[str]) -> dict[str, Any]:
         """Store `paths` as the snapshot of a moment (seconds since 1970); return restic's summary.
@@ -101,8 +103,11 @@ class Restic:
         return _last(done.out, "summary")
 
     def snapshots(self) -> list[Snapshot]:
-        """List our snapshots, the oldest first."""
-        said = self.must("does not say what it holds", "snapshots", "--json", f"--tag={TAG}")
+        """List our snapshots, the oldest first; a repository that was not made yet has none."""
+        done = self._call("snapshots", "--json", f"--tag={TAG}", timeout=LONG_SECONDS)
+        if done.code != 0 and not _is_missing(done.err):
+            raise self._trouble("does not say what it holds", done)
+        said = done.out if done.code == 0 else "[]"
         found = [
             Snapshot(
                 one["short_id"], one["time"], tuple(one.get("tags") or ()), tuple(one["paths"]),
@@ -173,12 +178,12 @@ class Restic:
         if packs:
             found = self._call("find", "--pack", *packs, timeout=LONG_SECONDS)
             affected = set(IN_SNAPSHOT.findall(found.out))
-        lost = f". Damaged snapshots: {', '.join(sorted(affected))}" if affected else ""
+        lost = f" Damaged snapshots: {', '.join(sorted(affected))}" if affected else ""
         raise Trouble(f"{self._trouble('is damaged', done)}{lost}")
 
     def _is_opened_by(self, password_file: Path) -> bool:
         other = Restic(self._settings._replace(password_file=password_file), self.repository)
-        return other._call("cat", "config", timeout=QUICK_SECONDS).code == 0
+        return other._call("cat", "config", timeout=self._settings.patience).code == 0
 
     def must(self, what: str, *argv: str, timeout: float = 1800) -> str:
         """Run restic and return what it printed. Raises Trouble saying that the repository `what`."""
@@ -202,12 +207,20 @@ class Restic:
         return run(["restic", *argv], timeout=timeout, env=environment)
 
     def _trouble(self, what: str, done: Result) -> Trouble:
-        said = " ".join(done.err.split()) or done.words
+        said = " ".join(map(_plain, done.err.splitlines())).strip() or done.words
         meaning = next((text for sign, text in MEANINGS if sign.lower() in said.lower()), None)
-        if done.code == TIMED_OUT:
+        if done.code == TIMED_OUT and meaning is None:
             meaning = "it took too long"
         words = (meaning or "restic says").format(password=self._settings.password_file)
         return Trouble(f"The repository {self.repository.name} {what}: {words}. ({said[-300:]})")
+
+
+def _plain(line: str) -> str:
+    """Return a line restic says as words; asked for JSON, newer ones complain in it, too."""
+    try:
+        return " ".join(str(json.loads(line)["message"]).split())
+    except (ValueError, KeyError, TypeError):
+        return line.strip()
 
 
 def _is_missing(said: str) -> bool:

@@ -5,8 +5,10 @@ for `--undo`. A database is exchanged in one step. Whenever this is killed, each
 old or the new one, whole.
 """
 
+import grp
 import hashlib
 import os
+import pwd
 import shutil
 import sys
 import time
@@ -63,7 +65,10 @@ def fetch(
         {path: _below(targets[path], path) for path in wanted},
         parts,
     )
-    _compare(copy)
+    told = manifest(copy.dumps)
+    _compare(copy, told["parts"])
+    for path in copy.paths.values():
+        _give_back(path, told.get("users", {}), told.get("groups", {}))
     return copy
 
 
@@ -205,8 +210,20 @@ def ask(words: str) -> bool:
     return input("Go on? [y/N] ").strip().lower() in {"y", "yes"}
 
 
-def _compare(copy: Copy) -> None:
-    told = manifest(copy.dumps)["parts"]
+def _give_back(top: Path, users: dict[str, str], groups: dict[str, str]) -> None:
+    """Give files to whom they belonged by name: he may have another number on this machine."""
+    numbers = {one.pw_name: one.pw_uid for one in pwd.getpwall()}
+    group_numbers = {one.gr_name: one.gr_gid for one in grp.getgrall()}
+    for directory, file in _walk(top):
+        path = top / (directory or file or Path())
+        seen = path.lstat()
+        user = numbers.get(users.get(str(seen.st_uid), ""), seen.st_uid)
+        group = group_numbers.get(groups.get(str(seen.st_gid), ""), seen.st_gid)
+        if (user, group) != (seen.st_uid, seen.st_gid):
+            os.chown(path, user, group, follow_symlinks=False)
+
+
+def _compare(copy: Copy, told: dict[str, Any]) -> None:
     for part in copy.parts:
         if part.tool and part.name not in told:
             raise Trouble(f"Snapshot {copy.snapshot.id} has no dump of {part.title}.")

@@ -43,6 +43,8 @@ class BackupSettings(NamedTuple):
     drill_days: int
     #: The data of a repository is read once in so many drills.
     read_in: int
+    #: Seconds after which a storage that does not let itself be opened is given up for this time.
+    patience: int
     #: Days for which the state a restore replaced is kept.
     undo_days: int
     #: How jobs end of which a mail tells: success, failure.
@@ -108,6 +110,7 @@ def _settings(paths: Paths, known: dict[str, Any]) -> BackupSettings:
         warn_hours=known["warn_hours"],
         drill_days=known["drill_days"],
         read_in=known["read_in"],
+        patience=known["patience"],
         undo_days=known["undo_days"],
         mail=tuple(known["mail"]),
     )
