@@ -22,6 +22,7 @@ BENCHES = {
     "miniflux": "feeds of many entries, beside miniflux",
     "door": "nginx as the role sets it up, beside a stock one",
     "start": "from the start to ready",
+    "backup": "backing up and bringing back 100,000 items, beside borgmatic",
     "memory": "memory after the saved pages went through",
     "ground": "provisioning Oracle Cloud, against the fake",
 }
