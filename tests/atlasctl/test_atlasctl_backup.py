@@ -23,7 +23,7 @@ GIVEN = {
     "repositories": [{"name": "local", "url": "/repository"}],
     "directory": "/var/lib/atlas-backup", "password_file": "/etc/atlas-backup/password",
     "textfile_directory": "/metrics", "keep": {"daily": 30, "weekly": 0, "monthly": 2}, "upload_kib": 0,
-    "warn_hours": 26, "drill_days": 8, "read_in": 4, "undo_days": 14, "mail": [],
+    "warn_hours": 26, "drill_days": 8, "read_in": 4, "patience": 20, "undo_days": 14, "mail": [],
 }  # fmt: skip
 BUCKET = {"name": "bucket", "url": "s3:https://s3.example.org/atlas", "environment": {"AWS_X": "y"}}
 MISSING = "Fatal: unable to open config file: stat /repository/config: no such file or directory"

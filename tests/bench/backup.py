@@ -36,7 +36,7 @@ from atlasctl.backup.settings import BackupSettings, Repository  # noqa: E402
 TOOL = ROOT / "roles/postgresql/tree/usr/local/lib/atlas-backup/postgresql"
 #: One original in so many items is kept, of so many bytes that nothing makes smaller: they are compressed.
 ORIGINAL_EVERY, ORIGINAL_BYTES = 4, 12_000
-CHANGED = "UPDATE contents SET text = text || ' changed' WHERE item_id % 100 = 7"
+CHANGED = "UPDATE contents SET text = text || ' changed' WHERE item_id %% 100 = 7"
 BORGMATIC = """\
 location:
     source_directories: [{originals}]
@@ -256,6 +256,7 @@ def _settings(directory: Path, originals: Path) -> tuple[BackupSettings, list[Pa
         read_in=8,
         patience=120,
         undo_days=14,
+        mail=(),
     )
     database = Part("database", "Database", "database", (), (), str(TOOL), (), ())
     return settings, [database, Part("atlas", "Originals", "originals", (originals,), (), None, (), ())]
