@@ -151,7 +151,7 @@ def test_a_run_dumps_stores_and_remembers(backup):
     backup.say("stats", '{"total_size": 99}')
     done = backup.make()
     assert (done["ok"], done["words"]) == (True, None)
-    assert done["parts"]["database"]["facts"] == {"items": 3}
+    assert done["parts"]["database"]["bytes"] > 0
     (stored,) = [call for call in backup.calls() if call.startswith("backup ")]
     assert f" {backup.directory}/set {originals}" in stored
     assert "/not/there" not in stored
@@ -236,10 +236,20 @@ def test_what_nobody_has_seen_before_is_told_as_it_is(backup):
 def test_a_repository_is_made_where_there_was_none_and_missed_where_there_was_one(backup):
     backup.say("cat", err=MISSING, code=1)
     backup.restic().prepare(is_known=False)
-    assert [call.split()[0] for call in backup.calls()] == ["cat", "init", "unlock"]
+    assert [call.split()[0] for call in backup.calls()] == ["cat", "init", "unlock", "key"]
     with pytest.raises(Trouble, match=r"was there before and is gone .*atlasctl backup --anew local"):
         backup.restic().prepare(is_known=True)
-    assert len(backup.calls()) == 4
+    assert len(backup.calls()) == 5
+
+
+def test_a_new_machine_does_not_put_its_empty_library_before_what_is_to_be_brought_back(backup):
+    dump = tool(backup, "case $1 in dump) echo rows > dump; echo '{}' > facts.json;; esac")
+    backup.part("database", part="database", tool=dump)
+    held = {"short_id": "aaaa1111", "time": "2026-11-25T03:00:00Z", "tags": ["atlas", "full"], "paths": []}
+    backup.say("snapshots", json.dumps([held]))
+    done = backup.make()
+    assert "is empty, and the repository local holds backups" in done["repositories"]["local"]["words"]
+    assert not [call for call in backup.calls() if call.startswith("backup ")]
 
 
 def test_a_backup_that_did_not_read_all_is_none(backup):

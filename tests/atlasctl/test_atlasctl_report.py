@@ -168,7 +168,8 @@ def backed_up(root, *names, **state):
     settings = {
         "repositories": [{"name": name, "url": f"/{name}"} for name in names],
         "directory": "/var/lib/atlas-backup", "password_file": "/p", "textfile_directory": "/t", "keep": {},
-        "upload_kib": 0, "warn_hours": 26, "drill_days": 8, "read_in": 8, "patience": 20, "undo_days": 14, "mail": [],
+        "upload_kib": 0, "warn_hours": 26, "drill_days": 8, "read_in": 8, "patience": 20,
+        "undo_days": 14, "mail": [],
     }  # fmt: skip
     put(root / "etc/atlas-backup/settings.json", json.dumps(settings))
     put(root / "var/lib/atlas-backup/state.json", json.dumps(state))

@@ -41,6 +41,8 @@ class Contents(NamedTuple):
     at: float
     paths: list[Path]
     exclude: list[str]
+    #: Whether there is a database, and no item in it.
+    is_empty: bool
 
 
 def make(
@@ -63,7 +65,8 @@ def make(
         run_["words"] = str(error)
     else:
         paths = [settings.staging, *(path for part in parts for path in part.paths if path.exists())]
-        contents = Contents(kind, began, paths, [*ASIDE, *(one for part in parts for one in part.exclude)])
+        exclude = [*ASIDE, *(one for part in parts for one in part.exclude)]
+        contents = Contents(kind, began, paths, exclude, _is_empty(parts))
         for one in repositories:
             run_["repositories"][one.name] = _store(settings, one, contents, anew=anew == one.name)
     # Before anything is written down: it may be what filled the disk.
@@ -113,7 +116,9 @@ def _store(
     known = memory.of(memory.read(settings), repository.name)
     try:
         restic.prepare(is_known="success_at" in known and not anew)
-        summary = restic.backup(*contents)
+        if contents.is_empty and "success_at" not in known and not anew:
+            _refuse_before_others(restic)
+        summary = restic.backup(contents.kind, contents.at, contents.paths, contents.exclude)
         done["snapshot"] = str(summary.get("snapshot_id", ""))[:8]
         done["added"] = int(summary.get("data_added", 0))
         if time.time() - known.get("pruned_at", 0) > PRUNE_SECONDS[repository.directory is not None]:
@@ -125,6 +130,22 @@ def _store(
         done["words"] = str(error)
     done["seconds"] = time.time() - began
     return done
+
+
+def _refuse_before_others(restic: Restic) -> None:
+    """Raise Trouble when a repository that is new to this machine holds backups: an empty one is not the next."""
+    if restic.snapshots():
+        name = restic.repository.name
+        raise Trouble(
+            f"The library here is empty, and the repository {name} holds backups of another. Bring them back "
+            f"(atlasctl restore), or go on without them: atlasctl backup --anew {name}"
+        )
+
+
+def _is_empty(parts: list[Part]) -> bool:
+    """Whether no database has an item, as on a machine that nothing was brought back to yet."""
+    tools = [part.tool for part in parts if part.tool]
+    return bool(tools) and not any(run([tool, "newest"], timeout=600).out.strip() for tool in tools)
 
 
 def _need_room(place: Path, wanted: int, title: str) -> None:

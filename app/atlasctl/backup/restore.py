@@ -110,10 +110,19 @@ def discard(settings: BackupSettings, parts: list[Part], name: str, place: str) 
 
 
 def exchange(settings: BackupSettings, copy: Copy) -> None:
-    """Let the copy be what Atlas works on. Raises Trouble when that does not start; then all is as it was."""
-    units = [unit for part in copy.parts for unit in part.units]
+    """Let the copy be what Atlas works on. Raises Trouble when it does not start; then all is as it was."""
     forget_replaced(settings, copy.parts)
     write_json(_journal(settings), {"at": time.time(), "snapshot": copy.snapshot.id, "done": False})
+    try:
+        _exchange(copy)
+    except (OSError, Trouble) as error:
+        undo(settings, copy.parts)
+        raise Trouble(f"What was restored could not be put in place, so all is as it was: {error}") from error
+    write_json(_journal(settings), {"at": time.time(), "snapshot": copy.snapshot.id, "done": True})
+
+
+def _exchange(copy: Copy) -> None:
+    units = [unit for part in copy.parts for unit in part.units]
     systemd.stop(units)
     for part in copy.parts:
         if part.tool:
@@ -127,9 +136,7 @@ def exchange(settings: BackupSettings, copy: Copy) -> None:
             _tool(part, "adopt")
     trouble = systemd.restart(units, timeout=120) if units else None
     if trouble:
-        undo(settings, copy.parts)
-        raise Trouble(f"Atlas does not start on what was restored, so all is as it was: {trouble}")
-    write_json(_journal(settings), {"at": time.time(), "snapshot": copy.snapshot.id, "done": True})
+        raise Trouble(f"Atlas does not start on it: {trouble}")
 
 
 def undo(settings: BackupSettings, parts: list[Part]) -> None:
