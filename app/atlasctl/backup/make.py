@@ -133,7 +133,7 @@ def _store(
 
 
 def _refuse_before_others(restic: Restic) -> None:
-    """Raise Trouble when a repository that is new to this machine holds backups: an empty one is not the next."""
+    """Raise Trouble when a repository new to this machine holds backups: an empty one is not the next."""
     if restic.snapshots():
         name = restic.repository.name
         raise Trouble(
