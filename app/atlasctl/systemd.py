@@ -91,6 +91,11 @@ def restart(names: list[str], *, timeout: float) -> str | None:
     return None if result.code == 0 else (result.err.strip() or result.words).splitlines()[0]
 
 
+def reload(names: list[str]) -> None:
+    """Let running units read their files again, without an interruption where they can."""
+    run(["systemctl", "try-reload-or-restart", "--", *names], timeout=100)
+
+
 def notify(said: str) -> None:
     """Tell the systemd that started this process, where one did."""
     if address := os.environ.get("NOTIFY_SOCKET"):

@@ -4,6 +4,7 @@ restic is a stand-in here that says what it is told to; the scenario `memory` ha
 """
 
 import argparse
+import errno
 import json
 import os
 import time
@@ -452,7 +453,7 @@ def test_each_belongs_to_whom_it_belonged(files):
 @pytest.mark.parametrize("moves", [0, 1, 2])
 def test_killed_in_the_middle_it_goes_on_or_back(files, monkeypatch, moves):
     copy, live, aside = files
-    before, real, left = tree(live), restore.shutil.move, [moves]
+    before, real, left = tree(live), restore._move, [moves]
 
     def move(source, target):
         if not left[0]:
@@ -460,7 +461,7 @@ def test_killed_in_the_middle_it_goes_on_or_back(files, monkeypatch, moves):
         left[0] -= 1
         return real(source, target)
 
-    monkeypatch.setattr(restore.shutil, "move", move)
+    monkeypatch.setattr(restore, "_move", move)
     with pytest.raises(KeyboardInterrupt):
         restore._merge(copy, live, aside, ())
     monkeypatch.undo()
@@ -469,6 +470,45 @@ def test_killed_in_the_middle_it_goes_on_or_back(files, monkeypatch, moves):
     assert tree(aside) == {"a": "new a", "c.tmp": "new c"}
     restore._merge(aside, live, None, ())
     assert tree(live) | before == tree(live)
+
+
+def test_a_link_to_a_directory_is_put_in_place_and_taken_back_as_a_link(files):
+    copy, live, aside = files
+    put(copy / "issued/old/key", "old key")
+    (copy / "current").symlink_to("issued/old")
+    put(live / "issued/new/key", "new key")
+    (live / "current").symlink_to("issued/new")
+    restore._merge(copy, live, aside, ())
+    assert (live / "current").readlink() == Path("issued/old")
+    assert (live / "current/key").read_text() == "old key"
+    restore._merge(aside, live, None, ())
+    assert (live / "current").readlink() == Path("issued/new")
+    assert tree(live)["issued/new/key"] == "new key"
+
+
+def test_from_another_disk_a_file_comes_whole_and_with_its_owner(files, monkeypatch):
+    copy, live, aside = files
+    real = Path.replace
+
+    def replace(self, target):
+        if self.is_relative_to(copy):
+            raise OSError(errno.EXDEV, "another disk")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    (copy / "a").chmod(0o640)
+    restore._merge(copy, live, aside, ())
+    assert ((live / "a").read_text(), (live / "a").stat().st_mode & 0o777) == ("old a", 0o640)
+    assert not (copy / "a").exists()
+
+
+def test_what_came_after_the_snapshot_is_added_and_nothing_is_replaced(files):
+    copy, live, _ = files
+    before = tree(copy)
+    put(live / "later/z", "came later")
+    restore._add(live, copy, (f"{live}/c.tmp",))
+    assert tree(copy) == tree(live) | before | {"later/z": "came later"}
+    assert "came later" in tree(live).values()
 
 
 def test_a_file_gives_way_to_a_directory_and_the_other_way(files):

@@ -19,7 +19,7 @@ def library(tmp_path):
         tool = tmp_path / "tool"
         tool.write_text(f"#!/bin/sh\ncase $2 in '') {live};; *) echo '{restored}';; esac\n")
         tool.chmod(0o755)
-        part = Part("database", "Database", "database", (), (), str(tool), (), ())
+        part = Part("database", "Database", "database", (), (), str(tool), (), (), ())
         return [part], restore.Copy(SNAPSHOT, Path("/nowhere"), {}, [part])
 
     return make

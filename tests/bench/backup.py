@@ -258,8 +258,8 @@ def _settings(directory: Path, originals: Path) -> tuple[BackupSettings, list[Pa
         undo_days=14,
         mail=(),
     )
-    database = Part("database", "Database", "database", (), (), str(TOOL), (), ())
-    return settings, [database, Part("atlas", "Originals", "originals", (originals,), (), None, (), ())]
+    database = Part("database", "Database", "database", (), (), str(TOOL), (), (), ())
+    return settings, [database, Part("atlas", "Originals", "originals", (originals,), (), None, (), (), ())]
 
 
 def _measured(work) -> tuple[float, float]:

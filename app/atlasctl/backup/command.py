@@ -100,7 +100,7 @@ def restore_(paths: Paths, asked: argparse.Namespace) -> int:
             print(f"Snapshot {snapshot.id} of {_when(snapshot)} is in {asked.to}. Nothing else was changed.")
             return 0
         try:
-            copy = restore.fetch(settings, restic, snapshot, parts, "restored")
+            copy = restore.fetch(settings, restic, snapshot, parts, restore.PLACE)
             if asked.at:
                 restore.rewind(copy, asked.at)
             restore.load(copy, restore.RESTORED)
@@ -111,7 +111,7 @@ def restore_(paths: Paths, asked: argparse.Namespace) -> int:
             count = restore.newest(parts, restore.RESTORED)[1]
             restore.exchange(settings, copy)
         finally:
-            restore.discard(settings, parts, restore.RESTORED, "restored")
+            restore.discard(settings, parts, restore.RESTORED, restore.PLACE)
     what = f"as of {asked.at}" if asked.at else f"of {_when(snapshot)}"
     titles = ", ".join(one.title for one in parts) + (f"; {count} items" if count else "")
     print(

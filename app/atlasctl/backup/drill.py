@@ -62,7 +62,7 @@ def _drill(settings: BackupSettings, parts: list[Part], repository: Repository, 
         done["items"] = restore.newest(tried, NAME)[1]
         done["restored_seconds"] = time.time() - began
         restic.check(part, settings.read_in)
-    except Trouble as error:
+    except (OSError, Trouble) as error:
         done["words"] = _with_snapshots(restic, str(error))
     finally:
         restore.discard(settings, tried, NAME, PLACE)

@@ -2,7 +2,7 @@
 
     {"title": "Database", "part": "database", "tool": "/usr/local/lib/atlas-backup/postgresql"}
     {"title": "Originals", "part": "originals", "paths": ["/var/lib/atlas"], "exclude": ["*.tmp"],
-     "units": ["atlas-api.service"], "proof": ["/usr/local/lib/atlas-backup/atlas"]}
+     "units": ["atlas-api.service"], "reload": [], "proof": ["/usr/local/lib/atlas-backup/atlas"]}
 
 A tool is a program that knows a database. It is run in a directory of the set, with one of these verbs:
 
@@ -25,7 +25,7 @@ from atlasctl.trouble import Trouble
 
 #: What can be restored alone. What is for reading only is restored to a directory, never in place.
 KINDS = ("database", "originals", "config", "reading")
-KNOWN = frozenset({"title", "part", "paths", "exclude", "tool", "units", "proof"})
+KNOWN = frozenset({"title", "part", "paths", "exclude", "tool", "units", "reload", "proof"})
 
 
 class Part(NamedTuple):
@@ -39,6 +39,8 @@ class Part(NamedTuple):
     tool: str | None
     #: Stopped while this part is exchanged.
     units: tuple[str, ...]
+    #: Told to read their files again afterwards.
+    reload: tuple[str, ...]
     #: Program that shows that a restored copy works: PROGRAM DATABASE_URL DATA_DIRECTORY.
     proof: tuple[str, ...]
 
@@ -63,6 +65,7 @@ def _part(path: Path) -> Part:
             exclude=tuple(known.get("exclude", ())),
             tool=known.get("tool"),
             units=tuple(known.get("units", ())),
+            reload=tuple(known.get("reload", ())),
             proof=tuple(known.get("proof", ())),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

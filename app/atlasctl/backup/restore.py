@@ -5,6 +5,7 @@ for `--undo`. A database is exchanged in one step. Whenever this is killed, each
 old or the new one, whole.
 """
 
+import errno
 import grp
 import hashlib
 import os
@@ -29,6 +30,7 @@ from atlasctl.words import ago, size
 
 TOOL_SECONDS = 6 * 3600
 RESTORED, REPLACED = "atlas_restored", "atlas_replaced"
+PLACE = "restored"
 #: Beside what it is of, so that it is on the same disk.
 BESIDE_RESTORED, BESIDE_REPLACED = ".atlas-restored", ".atlas-replaced"
 
@@ -77,12 +79,20 @@ def rewind(copy: Copy, moment: str) -> None:
     part = next((one for one in copy.parts if one.tool), None)
     if part is None:
         raise Trouble("A moment can be restored only of the database, which is not wanted here.")
+    if not Path(f"{part.tool}-at").exists():
+        raise Trouble("This database keeps no archive of moments. Choose a snapshot: atlasctl backup list")
     place = copy.dumps / part.name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(mode=0o700)
     done = run([f"{part.tool}-at", moment, str(place)], timeout=TOOL_SECONDS)
     if done.code != 0:
         raise Trouble(f"{part.title}: {done.words}")
+    # What was fetched between the snapshot and that moment is not in the snapshot: it is here, or nowhere.
+    for other in copy.parts:
+        for path in other.paths if other.kind == "originals" else ():
+            if path in copy.paths and path.is_dir():
+                aside = tuple(f"{path}/{beside}*" for beside in (BESIDE_RESTORED, BESIDE_REPLACED))
+                _add(path, copy.paths[path], (*other.exclude, *aside))
 
 
 def load(copy: Copy, name: str) -> None:
@@ -137,6 +147,7 @@ def _exchange(copy: Copy) -> None:
     trouble = systemd.restart(units, timeout=120) if units else None
     if trouble:
         raise Trouble(f"Atlas does not start on it: {trouble}")
+    _reload(copy.parts)
 
 
 def undo(settings: BackupSettings, parts: list[Part]) -> None:
@@ -155,9 +166,16 @@ def undo(settings: BackupSettings, parts: list[Part]) -> None:
         if part.tool:
             _tool(part, "adopt")
     _journal(settings).unlink(missing_ok=True)
+    _reload(parts)
     trouble = systemd.restart(units, timeout=120) if units else None
     if trouble:
         raise Trouble(f"What was replaced is back, and Atlas does not start: {trouble}")
+
+
+def _reload(parts: list[Part]) -> None:
+    names = [name for part in parts for name in part.reload]
+    if names:
+        systemd.reload(names)
 
 
 def unfinished(settings: BackupSettings) -> bool:
@@ -258,7 +276,41 @@ def _merge(source: Path, target: Path, aside: Path | None, exclude: tuple[str, .
                 continue
             if aside or (place.is_dir() and not place.is_symlink()):
                 _make_way(place, aside and aside / name)
-            shutil.move(found, place)
+            _move(found, place)
+
+
+def _move(found: Path, place: Path) -> None:
+    """Let a file or link be at `place`, whole or not at all, with its owner; also from another disk."""
+    try:
+        found.replace(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        seen = found.lstat()
+        nearby = place.with_name(f"{BESIDE_RESTORED}-{place.name}")
+        shutil.copy2(found, nearby, follow_symlinks=False)
+        os.chown(nearby, seen.st_uid, seen.st_gid, follow_symlinks=False)
+        nearby.replace(place)
+        found.unlink()
+
+
+def _add(source: Path, target: Path, exclude: tuple[str, ...]) -> None:
+    """Let all files below `source` be below `target`, too, where nothing stands in their place."""
+    for directory, file in _walk(source):
+        name = directory or file or Path()
+        found, place = source / name, target / name
+        if any(fnmatch(str(found), pattern) for pattern in exclude) or os.path.lexists(place):
+            continue
+        if directory is not None:
+            place.mkdir(parents=True)
+            _as(found, place)
+            continue
+        try:
+            os.link(found, place, follow_symlinks=False)
+        except OSError:  # another disk
+            shutil.copy2(found, place, follow_symlinks=False)
+            seen = found.lstat()
+            os.chown(place, seen.st_uid, seen.st_gid, follow_symlinks=False)
 
 
 def _make_way(place: Path, kept: Path | None) -> None:
@@ -274,11 +326,14 @@ def _walk(top: Path) -> Iterator[tuple[Path | None, Path | None]]:
     if top.is_file() or top.is_symlink():
         yield None, Path()
         return
-    for here, _, files in os.walk(top):
+    for here, directories, files in os.walk(top):
         relative = Path(here).relative_to(top)
         yield relative, None
         for name in files:
             yield None, relative / name
+        for name in directories:
+            if Path(here, name).is_symlink():
+                yield None, relative / name
 
 
 def _as(pattern: Path, made: Path) -> None:
@@ -289,9 +344,9 @@ def _as(pattern: Path, made: Path) -> None:
 
 
 def _beside(settings: BackupSettings, path: Path, place: str) -> Path:
-    """Return the directory to restore to: ours, or one on the disk of the path, so that nothing is copied."""
+    """Return the directory to restore to: ours, or one on the path's disk when it is to be put in place."""
     ours = settings.directory / place
-    if not path.is_dir() or path.stat().st_dev == settings.directory.stat().st_dev:
+    if place != PLACE or not path.is_dir() or path.stat().st_dev == settings.directory.stat().st_dev:
         return ours
     return path / f".atlas-{place}"
 
