@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PARTS = ("ansible.cfg", "app", "docs", "group_vars", "playbooks", "plugins", "requirements", "roles", "site.yml")
+PARTS = (
+    "ansible.cfg",
+    "app",
+    "docs",
+    "group_vars",
+    "playbooks",
+    "plugins",
+    "requirements",
+    "roles",
+    "site.yml",
+)
 
 
 @pytest.fixture
