@@ -52,5 +52,7 @@ def mailbox(scenario_directory):
         "mkdir -p /var/lib/apt/periodic && touch /var/lib/apt/periodic/update-success-stamp"
         " && systemctl start prometheus-node-exporter-apt.service"
     )
+    # And a backup that was made and tried is what rules and panels look at.
+    host.check_output("systemctl start atlas-backup.service && systemctl start atlas-drill.service")
     yield Mailbox(server)
     server.stop()

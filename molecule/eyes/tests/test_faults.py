@@ -51,6 +51,7 @@ CERTIFICATE, ASIDE = "/etc/atlas/certificate/current", "/run/certificate-aside"
 PRACTICE, BAD = "/etc/atlas/health.d/practice.json", "/etc/prometheus/rules.d/bad.yml"
 PRACTICE_DISK, TARGETS = "/etc/atlas/health.d/practice-disk.json", "/etc/prometheus/targets.d/atlas.yml"
 RELOAD = "systemctl reload prometheus"
+SHUT = "/run/systemd/system/atlas-certificate.timer.d"
 SHORT = (
     f"cp -a {CERTIFICATE}/. {ASIDE}/ && cd {CERTIFICATE}"
     " && openssl req -x509 -new -key privkey.pem -days {days} -subj /CN=machine -out fullchain.pem"
@@ -61,9 +62,10 @@ LOOKED = "systemctl start prometheus-node-exporter-apt.service"
 # What does not get into each other's way, at once.
 TOGETHER = [
     Fault(
-        "a timer is switched off",  # one that is only stopped is started again by health
-        "systemctl disable --quiet --now atlas-certificate.timer",
-        "systemctl enable --quiet --now atlas-certificate.timer",
+        "a timer cannot be started",  # one that is only stopped is started again by health
+        f"mkdir -p {SHUT} && printf '[Unit]\\nConditionPathExists=/nowhere\\n' > {SHUT}/practice.conf"
+        " && systemctl daemon-reload && systemctl stop atlas-certificate.timer",
+        f"rm -r {SHUT} && systemctl daemon-reload && systemctl start atlas-certificate.timer",
         ("TimerStopped",),
     ),
     Fault(
