@@ -41,7 +41,17 @@ ROOM = 4 * 1024**3
 # Scenarios whose machine has a disk of its own.
 WITH_DISK = ("data_volume",)
 # Scenarios that take longest, the longest first: one that began late would run alone in the end.
-LONGEST = ("site", "nginx", "eyes", "ssh", "site-trixie", "fail2ban", "firewall", "certificate-acme")
+LONGEST = (
+    "site",
+    "nginx",
+    "memory",
+    "eyes",
+    "ssh",
+    "site-trixie",
+    "fail2ban",
+    "firewall",
+    "certificate-acme",
+)
 # Scenarios that only `make test-long` runs: what they try is a stand-in for what cannot be had here.
 LONG = ("grafana",)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
