@@ -268,7 +268,7 @@ def test_damage_is_told_with_the_snapshots_it_is_in(backup):
     )
     with pytest.raises(Trouble, match=r"is damaged: .*Damaged snapshots: 00001111, 11112222$"):
         backup.restic().check(1, 4)
-    assert backup.calls() == ["check --read-data-subset=1/4", "find --pack 3a4b5c6d7e8f"]
+    assert backup.calls() == ["check --read-data-subset=1/4 --no-lock", "find --pack 3a4b5c6d7e8f --no-lock"]
 
 
 # --- judging

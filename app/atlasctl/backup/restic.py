@@ -15,6 +15,8 @@ CACHE = "/var/cache/atlas-backup"
 #: All snapshots of ours carry it.
 TAG = "atlas"
 LONG_SECONDS = 6 * 3600
+#: What only reads waits for no lock: one is left of a run that was killed; our own keeps two apart.
+READING = frozenset({"cat", "snapshots", "stats", "restore", "find", "check"})
 #: restic's exit code when it could not read all it was told to.
 INCOMPLETE = 3
 #: Names of damaged packs, and of the snapshots that need them, in what restic says.
@@ -204,7 +206,8 @@ class Restic:
             "RESTIC_REPOSITORY": self.repository.url,
             **self.repository.environment,
         }
-        return run(["restic", *argv], timeout=timeout, env=environment)
+        reading = ["--no-lock"] if argv[0] in READING else []
+        return run(["restic", *argv, *reading], timeout=timeout, env=environment)
 
     def _trouble(self, what: str, done: Result) -> Trouble:
         said = " ".join(map(_plain, done.err.splitlines())).strip() or done.words
