@@ -129,7 +129,9 @@ def judge(settings: BackupSettings) -> tuple[int, str]:
     for repository in settings.repositories:
         known = state["repositories"].get(repository.name, {})
         name, at, proven = repository.name, known.get("success_at"), known.get("drill_at")
-        if at is None:
+        if at is None and not known.get("words") and now - _set_up_at(settings) < settings.warn_hours * 3600:
+            well.append(f"{name}: the first one is made tonight")
+        elif at is None:
             troubles.append(f"{name}: no backup yet{_why(known.get('words'))}")
         elif now - at > settings.warn_hours * 3600:
             troubles.append(f"{name}: the last backup is {ago(now - at)} old{_why(known.get('words'))}")
@@ -145,6 +147,14 @@ def judge(settings: BackupSettings) -> tuple[int, str]:
         else:
             well.append(f"{name} {ago(now - at)} ago, proven {ago(now - proven)} ago")
     return (1, "; ".join(troubles)) if troubles else (0, "; ".join(well))
+
+
+def _set_up_at(settings: BackupSettings) -> float:
+    """Return since when there are backups to be made, in seconds since 1970."""
+    try:
+        return settings.password_file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _list(settings: BackupSettings, asked: argparse.Namespace) -> int:
