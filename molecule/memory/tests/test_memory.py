@@ -158,5 +158,7 @@ def test_a_new_machine_is_as_the_old_one_was(host, storage, scenario_directory, 
     assert {table: after[table] for table in MISSED} == {table: before[table] for table in MISSED}
     assert originals(machine) == files
     assert machine.check_output("sha256sum /etc/atlas/certificate/ca.pem") == certificate
-    asked = f"curl -sS -o /dev/null -w '%{{http_code}}' -H 'Authorization: Bearer {token.split()[-1]}'"
-    eventually(lambda: machine.check_output(f"{asked} http://127.0.0.1:7444/api/items") == "200")
+    headers = {"Authorization": f"Bearer {token.split()[-1]}"}
+    request = f"urllib.request.Request('http://127.0.0.1:7444/api/items', headers={headers})"
+    asked = f"import urllib.request; print(urllib.request.urlopen({request}).status)"
+    eventually(lambda: machine.run("python3 -c %s", asked).stdout == "200\n")
