@@ -7,22 +7,21 @@ from pathlib import Path
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
+from tunnel import Reached
 
 CURVE = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
 CERTIFICATE = f"-x509 {CURVE} -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
 
 
-class MailServer:
+class MailServer(Reached):
     """What it took is in `mails`, as recipients and message; the way to it is opened and shut."""
 
     def __init__(self, directory: Path, port: int, user: str, password: str) -> None:
-        self.ssh = ["ssh", "-F", str(directory / "ssh/config"), "-o", "ExitOnForwardFailure=yes", "-N"]
-        self.outside = port
+        super().__init__(directory, port)
         self.mails: list[tuple[list[str], bytes]] = []
         self.login = LoginPassword(user.encode(), password.encode())
         self.password = self.login.password
         self.refused: set[str] = set()
-        self.way: subprocess.Popen | None = None
         self.key, self.pem = directory / "mail.key", directory / "mail.pem"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         subprocess.run(
@@ -62,18 +61,6 @@ class MailServer:
         """Keep a mail."""
         self.mails.append((envelope.rcpt_tos, envelope.content))
         return "250 OK"
-
-    def open(self) -> None:
-        """Let the machine reach it."""
-        way = f"127.0.0.1:{self.outside}:127.0.0.1:{self.port}"
-        self.way = subprocess.Popen([*self.ssh, "-R", way, "machine"])
-
-    def shut(self) -> None:
-        """Let the machine reach it no more."""
-        if self.way:
-            self.way.terminate()
-            self.way.wait()
-            self.way = None
 
     def stop(self) -> None:
         """End it."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from tunnel import Reached, wait_until_listening
 
 BUCKET = "atlas"
 # As the key for backups in Oracle Cloud (roles/oci_identity). moto asks
@@ -27,13 +28,11 @@ FAULTS = {
 }
 
 
-class Storage:
+class Storage(Reached):
     """The server; the machine reaches it at a port of its own loopback address while the way is open."""
 
     def __init__(self, directory: Path, outside: int) -> None:
-        self.ssh = ["ssh", "-F", str(directory / "ssh/config"), "-o", "ExitOnForwardFailure=yes", "-N"]
-        self.outside = outside
-        self.way: subprocess.Popen | None = None
+        super().__init__(directory, outside)
         #: Requests by method, since it was last cleared.
         self.asked: Counter[str] = Counter()
         #: Answer writes with this status; only so many, unless that is 0.
@@ -50,8 +49,9 @@ class Storage:
             stderr=(directory / "storage.log").open("w"),
         )
         self.proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _proxy(self))
+        self.port = self.proxy.server_address[1]
         threading.Thread(target=self.proxy.serve_forever, daemon=True).start()
-        self._wait()
+        wait_until_listening(self.inside, 30)
         #: Id and secret of the key that may do all, and of the machine's, which may remove no version.
         self.owner = self._key("owner", ["s3:*"])
         self.machine = self._key("machine", MACHINE_MAY)
@@ -81,22 +81,6 @@ class Storage:
         made = iam.create_access_key(UserName=user)["AccessKey"]
         return made["AccessKeyId"], made["SecretAccessKey"]
 
-    def _wait(self) -> None:
-        end = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.inside), timeout=1).close()
-            except OSError:
-                assert time.monotonic() < end, "moto does not start"
-                time.sleep(0.1)
-            else:
-                return
-
-    def open(self) -> None:
-        """Let the machine reach it."""
-        way = f"127.0.0.1:{self.outside}:127.0.0.1:{self.proxy.server_address[1]}"
-        self.way = subprocess.Popen([*self.ssh, "-R", way, "machine"])
-
     def admit(self, machine: Any) -> None:
         """Give a machine its key, and the way here."""
         settings = "/etc/atlas-backup/settings.json"
@@ -106,13 +90,6 @@ class Storage:
         machine.check_output(
             f"for i in $(seq 50); do ss -Hltn | grep -q :{self.outside} && exit; sleep 0.1; done; exit 1"
         )
-
-    def shut(self) -> None:
-        """Let the machine reach it no more."""
-        if self.way:
-            self.way.terminate()
-            self.way.wait()
-            self.way = None
 
     def stop(self) -> None:
         """End it."""

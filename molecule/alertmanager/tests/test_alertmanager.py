@@ -5,7 +5,6 @@ import http.server
 import json
 import os
 import re
-import subprocess
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from mailserver import MailServer
+from tunnel import Reached
 
 GIVEN = yaml.safe_load((Path(__file__).parents[1] / "variables.yml").read_text())
 UNIT = "prometheus-alertmanager.service"
@@ -23,10 +23,11 @@ PRIVATE = "tr0mb0ne"
 COOKIE = "__Host-atlas-alerts"
 
 
-class Hooks:
+class Hooks(Reached):
     """A place for webhooks: what came is in `calls`, as path, headers and body."""
 
-    def __init__(self, ssh: list[str]) -> None:
+    def __init__(self, scenario_directory: Path) -> None:
+        super().__init__(scenario_directory, 5588)
         self.calls: list[tuple[str, dict[str, str], bytes]] = []
         hooks = self
 
@@ -42,13 +43,12 @@ class Hooks:
                 """Say nothing."""
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        way = f"127.0.0.1:5588:127.0.0.1:{self.server.server_address[1]}"
-        self.way = subprocess.Popen([*ssh, "-R", way, "machine"])
+        self.open()
 
     def stop(self) -> None:
-        self.way.terminate()
-        self.way.wait()
+        self.shut()
         self.server.shutdown()
 
     def got(self, start: str, text: str = "") -> list[tuple[str, dict[str, str], bytes]]:
@@ -110,8 +110,8 @@ def server(host, scenario_directory):
 
 
 @pytest.fixture(scope="module")
-def hooks(server, unreachable):  # noqa: ARG001
-    made = Hooks(server.ssh)
+def hooks(scenario_directory, unreachable):  # noqa: ARG001
+    made = Hooks(scenario_directory)
     yield made
     made.stop()
 
