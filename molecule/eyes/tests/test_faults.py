@@ -226,8 +226,7 @@ def rows():
 
 @pytest.mark.timeout(2 * PATIENCE_SECONDS + 60)
 def test_a_storm_of_faults_is_told_in_few_mails(host, mailbox, rows):
-    # One by one they were two mails each. At the quick pace a group waits seconds, not minutes, for the next.
-    assert go_through(host, mailbox, TOGETHER, rows) <= (26 if QUICK else 16)
+    assert go_through(host, mailbox, TOGETHER, rows) <= 16
 
 
 @pytest.mark.timeout(2 * PATIENCE_SECONDS + 60)
