@@ -176,6 +176,9 @@ def _backup(commands: Any) -> None:  # noqa: ANN401  (argparse does not name its
     verbs.add_parser("check", help="for health: say in one line whether backups are made and proven")
     telling = verbs.add_parser("tell", help="for the units: mail how it ended, if that is wanted")
     telling.add_argument("job", choices=("backup", "drill"))
+    expiring = verbs.add_parser(
+        "expire", help="for the units: remove what killed runs left, and what is too old"
+    )
     verbs.add_parser("rekey", help="give the repositories another password, read from standard input")
     make.add_argument("--anew", metavar="NAME", help="begin a repository again that is gone")
 
@@ -191,6 +194,8 @@ def _backup(commands: Any) -> None:  # noqa: ANN401  (argparse does not name its
         parser.add_argument("--only", choices=kinds, help="only this part")
     for parser in (make, listing, restore, drill):
         parser.add_argument("--repository", metavar="NAME", help="only there, from there (all)")
+    for parser in (make, expiring, drill):
+        parser.add_argument("--wait", action="store_true", help="wait for another one to end")
     for parser in (make, listing, drill):
         parser.add_argument("--json", action="store_true", help="for programs")
 

@@ -4,14 +4,17 @@ import errno
 import fcntl
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from atlasctl.trouble import Trouble
 
+#: Whoever waits for a lock looks so often.
+WAITED_SECONDS = 0.5
 #: What frees space on a full disk without losing anything that is needed.
 MAKE_ROOM = "atlasctl release prune --count 1; journalctl --vacuum-size=200M; apt-get clean"
 
@@ -51,26 +54,38 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def locked(path: Path, what: str, now: str) -> Iterator[None]:
-    """Hold `path` as a lock; raise Trouble naming the holder when another process has it."""
+def locked(path: Path, what: str, now: str, *, patience: float = 0) -> Iterator[None]:
+    """Hold `path` as a lock; raise Trouble naming the holder when another has it after `patience` seconds."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise Trouble(f"Cannot write {path}: {error.strerror}{advice(error)}") from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Trouble(
-                f"Busy: {_holder(path)}. Wait for it, then run this again (lock: {path})."
-            ) from None
+        _wait_for(file, path, patience)
         file.truncate(0)
         who = os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid {os.getuid()}"
         file.write(f"{what} by {who}, process {os.getpid()}, since {now}")
         file.flush()
         yield
         file.truncate(0)
+
+
+def _wait_for(file: TextIO, path: Path, patience: float) -> None:
+    deadline, is_told = time.monotonic() + patience, False
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                words = f"Busy: {_holder(path)}. Wait for it, then run this again (lock: {path})."
+                raise Trouble(words) from None
+            if not is_told:
+                print(f"Busy: {_holder(path)}. Waiting for it.", file=sys.stderr, flush=True)
+                is_told = True
+            time.sleep(min(WAITED_SECONDS, max(0.0, deadline - time.monotonic())))
+        else:
+            return
 
 
 def _holder(path: Path) -> str:

@@ -211,6 +211,37 @@ def test_one_repository_that_fails_does_not_keep_the_other_from_its_backup(backu
     assert "success_at" not in backup.known("bucket")
 
 
+def test_a_backup_that_was_killed_leaves_nothing_behind(backup):
+    """Half a set, half a copy beside the real thing, and what a restore replaced long ago."""
+    log = backup.root / "asked"
+    live = put(backup.root / "originals/one", "1").parent
+    backup.part("database", part="database", tool=tool(backup, f'echo "$@" >> {log}'))
+    backup.part("originals", part="originals", paths=[str(live)])
+    old = time.time() - 15 * DAY
+    put(backup.directory / "restore.json", json.dumps({"at": old, "snapshot": "aaaa1111", "done": True}))
+    left = [backup.directory / place / "x" for place in ("set", "drill", "restored")]
+    left.append(live / ".atlas-replaced/one")
+    for path in left:
+        put(path, "half")
+    backup.remember(runs=[{"at": NOW, "seconds": 5, "words": None, "repositories": {}, "parts": {}}])
+    assert cli.main(["backup", "expire", "--wait"]) == 0
+    assert [path for path in left if path.parent.exists()] == []
+    assert {path.name for path in live.iterdir()} == {"one"}
+    assert set(log.read_text().splitlines()) == {
+        f"drop atlas_{name}" for name in ("drill", "restored", "replaced")
+    }
+    assert "atlas_backup_seconds 5" in (backup.root / "metrics/atlas_backup.prom").read_text()
+
+
+def test_what_was_replaced_lately_is_kept(backup):
+    live = put(backup.root / "originals/one", "1").parent
+    backup.part("originals", part="originals", paths=[str(live)])
+    put(live / ".atlas-replaced/one", "0")
+    put(backup.directory / "restore.json", json.dumps({"at": time.time() - 13 * DAY, "done": True}))
+    assert cli.main(["backup", "expire"]) == 0
+    assert (live / ".atlas-replaced/one").read_text() == "0"
+
+
 # --- restic's words
 
 

@@ -100,6 +100,24 @@ def test_a_lock_says_who_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert "the next by" in lock.read_text()
 
 
+def test_a_lock_is_waited_for_as_long_as_it_was_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = tmp_path / "lock"
+    script = f"import time; from pathlib import Path; from atlasctl.files import locked\n\
+with locked(Path({str(lock)!r}), 'the first', 'now'): print('held', flush=True); time.sleep(1)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "app")}
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as held:
+        assert held.stdout
+        assert held.stdout.readline() == b"held\n"
+        with pytest.raises(Trouble, match="Busy: the first by"), locked(lock, "x", "now", patience=0.1):
+            pass
+        with locked(lock, "the next", "then", patience=30):
+            assert "the next by" in lock.read_text()
+    assert "Busy: the first by" in capsys.readouterr().err
+
+
 def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     script = f"import sys; from pathlib import Path; from atlasctl.files import locked\n\

@@ -26,6 +26,8 @@ from atlasctl.trouble import Trouble
 from atlasctl.words import ago, clock, stamp, utc_now
 
 FILE = "atlas_backup.prom"
+#: With --wait, seconds for which another one is waited for; what tidies up must not keep a unit from ending.
+WAIT_SECONDS, TIDY_SECONDS = 6 * 3600, 60
 
 
 def backup(paths: Paths, asked: argparse.Namespace) -> int:
@@ -42,6 +44,8 @@ def backup(paths: Paths, asked: argparse.Namespace) -> int:
             from atlasctl.backup.tell import tell
 
             return tell(paths, settings, asked.job, os.environ.get("SERVICE_RESULT", "success"))
+        case "expire":
+            return _expire(settings, asked)
         case "rekey":
             from atlasctl.backup.rekey import is_ours, rekey
 
@@ -57,21 +61,35 @@ def backup(paths: Paths, asked: argparse.Namespace) -> int:
 
 def _make(settings: BackupSettings, asked: argparse.Namespace) -> int:
     parts = _parts(settings, asked.only)
-    with _alone(settings, "backup"):
+    with _alone(settings, "backup", WAIT_SECONDS if asked.wait else 0):
         if asked.anew:
             settings.repository(asked.anew)
         repositories = _repositories(settings, asked.repository)
         done = make.make(settings, parts, asked.only or "full", repositories, anew=asked.anew)
-        _forget_old_undo(settings, parts)
         _write_metrics(settings)
     print(json.dumps(done, indent=1) if asked.json else make.words(done))
     return 0 if done["ok"] else 1
 
 
+def _expire(settings: BackupSettings, asked: argparse.Namespace) -> int:
+    """Remove what nobody needs any more: what a killed run left, and what a restore replaced long ago."""
+    parts = _parts(settings, None)
+    with _alone(settings, "backup expire", TIDY_SECONDS if asked.wait else 0):
+        make.discard(settings)
+        restore.discard(settings, parts, drilling.NAME, drilling.PLACE)
+        if not restore.unfinished(
+            settings
+        ):  # of one that is, the scratch database may be the one that was live
+            restore.discard(settings, parts, restore.RESTORED, restore.PLACE)
+        _forget_old_undo(settings, parts)
+        _write_metrics(settings)
+    return 0
+
+
 def drill(paths: Paths, asked: argparse.Namespace) -> int:
     """Try what was backed up; 1 when one of the repositories is not proven."""
     settings = given.read(paths)
-    with _alone(settings, "drill"):
+    with _alone(settings, "drill", WAIT_SECONDS if asked.wait else 0):
         done = drilling.drill(settings, _parts(settings, None), _repositories(settings, asked.repository))
         _write_metrics(settings)
     print(json.dumps(done, indent=1) if asked.json else "\n".join(drilling.words(one) for one in done))
@@ -227,10 +245,10 @@ def _repositories(settings: BackupSettings, name: str | None) -> tuple[Repositor
     return (settings.repository(name),) if name else settings.repositories
 
 
-def _alone(settings: BackupSettings, what: str) -> Any:  # noqa: ANN401
+def _alone(settings: BackupSettings, what: str, patience: float = 0) -> Any:  # noqa: ANN401
     for stop in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C: scratch places are cleared
         signal.signal(stop, signal.default_int_handler)
-    return locked(settings.lock, f"atlasctl {what}", stamp(utc_now()))
+    return locked(settings.lock, f"atlasctl {what}", stamp(utc_now()), patience=patience)
 
 
 def _write_metrics(settings: BackupSettings) -> None:

@@ -23,8 +23,8 @@ from atlasctl.trouble import Trouble
 from atlasctl.words import ago, size, stamp, utc_now
 
 DUMP_SECONDS = 6 * 3600
-#: Scratch and replaced copies beside the real thing.
-ASIDE = (".atlas-restored*", ".atlas-replaced*")
+#: Scratch and replaced copies beside the real thing, and originals that are just being written.
+ASIDE = (".atlas-restored*", ".atlas-replaced*", ".atlas-drill*", ".new-*")
 #: A repository is pruned so often, in seconds; a little less than a day or a week, so that the day counts.
 PRUNE_SECONDS = {True: 20 * 3600, False: 6.5 * 86400}
 #: Room left on a disk beside what a dump takes, in bytes.
@@ -69,17 +69,21 @@ def make(
         contents = Contents(kind, began, paths, exclude, _is_empty(parts))
         for one in repositories:
             run_["repositories"][one.name] = _store(settings, one, contents, anew=anew == one.name)
-    # Before anything is written down: it may be what filled the disk.
-    shutil.rmtree(settings.staging, ignore_errors=True)
+    discard(settings)  # before anything is written down: it may be what filled the disk
     run_["seconds"] = time.time() - began
     run_["ok"] = run_["words"] is None and all(one["words"] is None for one in run_["repositories"].values())
     _remember(settings, run_)
     return run_
 
 
+def discard(settings: BackupSettings) -> None:
+    """Remove the set that was made."""
+    shutil.rmtree(settings.staging, ignore_errors=True)
+
+
 def _stage(settings: BackupSettings, parts: list[Part]) -> dict[str, Any]:
     """Dump what has to be dumped, read it back, and write down what it is."""
-    shutil.rmtree(settings.staging, ignore_errors=True)  # of a run that was killed
+    discard(settings)  # of a run that was killed
     settings.staging.mkdir(mode=0o700, parents=True)
     last = memory.read(settings)["runs"]
     facts: dict[str, Any] = {}
