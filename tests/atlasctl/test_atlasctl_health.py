@@ -33,7 +33,9 @@ def atlas(machine: Machine, site: Site) -> Machine:
     machine.unit("atlas-api.service")
     site.answers["/ready"] = (200, "ok")
     machine.check("api", check="unit", title="Web and API", unit="atlas-api.service", restart=True)
-    machine.check("answers", check="http", title="Pages", url=site.url("/ready"), after=["api"])
+    machine.check(
+        "answers", check="http", title="Pages", url=site.url("/ready"), after=["api"], alert="PageDown"
+    )
     return machine
 
 
@@ -291,15 +293,15 @@ def test_what_was_found_is_told_to_prometheus(atlas: Machine, tmp_path: Path) ->
 
     examine(atlas.paths, NOW, may_heal=True, metrics=tmp_path)
     assert told() == {
-        'atlas_health_state{check="answers",title="Pages"}': 0,
-        'atlas_health_state{check="api",title="Web and API"}': 0,
+        'atlas_health_state{check="answers",title="Pages",alert="PageDown"}': 0,
+        'atlas_health_state{check="api",title="Web and API",alert=""}': 0,
         # From the beginning on: Prometheus sees an increase only of what was there.
         'atlas_health_restarts_total{unit="atlas-api.service"}': 0,
         "atlas_health_run_timestamp_seconds": NOW.timestamp(),
     }
     atlas.unit("atlas-api.service", **FAILED)
     examine(atlas.paths, NOW + timedelta(seconds=30), may_heal=True, metrics=tmp_path)
-    assert told()['atlas_health_state{check="api",title="Web and API"}'] == 3
+    assert told()['atlas_health_state{check="api",title="Web and API",alert=""}'] == 3
     assert told()['atlas_health_restarts_total{unit="atlas-api.service"}'] == 1
 
 

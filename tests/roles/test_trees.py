@@ -143,6 +143,9 @@ def test_atlasctl_understands_every_health_check(variant, tmp_path):
         "disk",
         "memory",
     }
+    rules = "\n".join(path.read_text() for path in ROOT.glob("roles/*/tree/etc/prometheus/rules.d/*.yml"))
+    for check in checks:
+        assert not check.alert or f"- alert: {check.alert}\n" in rules, check
 
 
 def test_units_start_what_is_there(variant):

@@ -17,6 +17,7 @@ Every check
     fall         so many bad runs in a row before it counts; default: 2, for check = unit: 1
     rise         so many better runs in a row before it counts; default: 1
     timeout      seconds that one run may take; default: 5, for check = command: 10
+    alert        the alert that tells of the same trouble; default: HealthBad and HealthDegraded tell of it
 
 check = unit     DOWN: a unit is not there, masked, failed or stopped. CRITICAL: systemd is about to start it
                  again. DEGRADED: it is starting, or systemd started it again 3 times within 10 minutes.
@@ -91,6 +92,7 @@ class Definition(NamedTuple):
     fall: int = 1
     rise: int = 1
     timeout: float = 5
+    alert: str = ""
     parameters: dict[str, Any] = {}  # noqa: RUF012  (never written to)
 
     @property
@@ -187,6 +189,7 @@ COMMON = {
     "fall": Key(COUNT),
     "rise": Key(COUNT, 1),
     "timeout": Key(NUMBER),
+    "alert": Key(TEXT, ""),
 }
 KINDS = {
     "unit": {"units": Key(UNITS, ()), "expect": Key(TEXT, "active")},
@@ -258,6 +261,7 @@ def parse(stem: str, raw: bytes) -> Definition:
         fall=read["fall"] or (1 if kind == "unit" else 2),
         rise=read["rise"],
         timeout=read["timeout"] or (10 if kind == "command" else 5),
+        alert=read["alert"],
         parameters={key: read[key] for key in KINDS[kind]},
     )
     _check_together(definition)

@@ -15,11 +15,16 @@ def render(
 ) -> str:
     """Return the text of the metrics file.
 
+    `alert` names the alert that tells of a check; empty: those of health do.
     A unit that may be restarted is counted from 0 on: an increase shows only in what was there before.
     """
     mending = {unit for definition in definitions if definition.restart for unit in definition.units}
+    alerts = {definition.name: definition.alert for definition in definitions}
     states = [
-        (_labels(check=check["name"], title=check["title"]), State[check["state"]].value)
+        (
+            _labels(check=check["name"], title=check["title"], alert=alerts.get(check["name"], "")),
+            State[check["state"]].value,
+        )
         for check in report["checks"]
     ]
     restarts = [(_labels(unit=unit), restarted.get(unit, 0)) for unit in sorted(mending | set(restarted))]

@@ -412,4 +412,4 @@ def test_health_looks_at_it(host):
     assert host.run("atlasctl health --json --no-heal").rc in (0, 1, 2)
     report = json.loads(host.check_output("cat /var/lib/atlas-status/status.json"))
     seen = {one["name"]: one["observed"] for one in report["checks"]}
-    assert (seen["alertmanager"], seen["alerts-page"]) == ("HEALTHY", "HEALTHY")
+    assert (seen["alertmanager"], seen["timers"]) == ("HEALTHY", "HEALTHY")
