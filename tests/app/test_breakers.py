@@ -2,6 +2,7 @@
 
 import datetime as dt
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -152,3 +153,19 @@ def test_a_clock_set_back_does_not_keep_it_shut_for_years(engine, clock):
 def test_a_name_of_no_kind_is_a_mistake_of_the_caller(engine, clock):
     with pytest.raises(KeyError):
         call(engine, clock, "searxng")
+
+
+def test_failures_and_successes_of_many_at_once(engine, clock):
+    """A success takes the row away that a failure is about to count in."""
+
+    def fail_on(_):
+        for _ in range(100):
+            breakers.failure(engine, breakers.Grant(NAME), "down", now=clock.now)
+
+    def succeed_on(_):
+        for _ in range(100):
+            breakers.success(engine, breakers.Grant(NAME, None, 1))
+
+    with ThreadPoolExecutor(6) as threads:
+        failing, succeeding = threads.map(fail_on, range(3)), threads.map(succeed_on, range(3))
+        assert [*failing, *succeeding] == [None] * 6

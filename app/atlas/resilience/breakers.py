@@ -212,8 +212,10 @@ def _count(
 ) -> dt.datetime | None:
     name, limits = grant.name, threshold(grant.name)
     fresh = {"name": name, "state": CLOSED, "failures": 0, "updated_at": now}
-    conn.execute(insert(conn, breakers).values(fresh).on_conflict_do_nothing(index_elements=["name"]))
-    found = conn.execute(sa.select(breakers).where(breakers.c.name == name).with_for_update()).one()
+    # One statement: between a look and a lock, another's success may take the row away.
+    kept = insert(conn, breakers).values(fresh)
+    kept = kept.on_conflict_do_update(index_elements=["name"], set_={"name": kept.excluded.name})
+    found = conn.execute(kept.returning(breakers)).one()
     if found.state != CLOSED and (grant.probe is None or found.probe != grant.probe):
         at: dt.datetime = found.retry_at  # begun before it opened: nothing new
         return at
