@@ -38,12 +38,14 @@ def run(
     user: str | None = None,
     cwd: Path | None = None,
     stdin: str | BinaryIO = "",
+    stdout: BinaryIO | None = None,
     keep: tuple[int, ...] = (),
 ) -> Result:
     """Run `argv` to its end; a program that fails, hangs or is not there is a Result too, not an exception.
 
     `env` replaces the environment. `user` gives up root's rights for it (ignored unless we are root).
     `stdin` is what the program reads, or an open file it reads from where that stands.
+    `stdout` is an open file that takes what may be long; the Result has none of it then.
     `keep` are open files of ours that it finds as /dev/fd/N.
     After `timeout` seconds the program and all it started are killed.
     """
@@ -51,7 +53,7 @@ def run(
         process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE if isinstance(stdin, str) else stdin,
-            stdout=subprocess.PIPE,
+            stdout=stdout or subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
@@ -70,11 +72,11 @@ def run(
     except subprocess.TimeoutExpired:
         _kill(process.pid)
         out, err = process.communicate()
-        return Result(TIMED_OUT, out, f"{err}\n{argv[0]}: no end within {timeout:g} s".lstrip())
+        return Result(TIMED_OUT, out or "", f"{err}\n{argv[0]}: no end within {timeout:g} s".lstrip())
     except BaseException:
         _kill(process.pid)
         raise
-    return Result(process.returncode, out, err)
+    return Result(process.returncode, out or "", err)
 
 
 def _kill(group: int) -> None:

@@ -1,19 +1,17 @@
-"""Backups: what is refused, what is remembered and judged, what restic's words mean, how files are exchanged.
+"""Backups: what is refused, what is remembered and judged, what restic's words mean.
 
 restic is a stand-in here that says what it is told to; the scenario `memory` has the real one.
 """
 
 import argparse
-import errno
 import json
-import os
 import time
 from pathlib import Path
 
 import pytest
 
 from atlasctl import cli
-from atlasctl.backup import command, make, metrics, parts, restic, restore, settings, tell
+from atlasctl.backup import command, make, metrics, parts, restic, settings, tell
 from atlasctl.backup import state as memory
 from atlasctl.paths import Paths
 from atlasctl.trouble import Trouble
@@ -228,7 +226,7 @@ def test_a_backup_that_was_killed_leaves_nothing_behind(backup):
     assert [path for path in left if path.parent.exists()] == []
     assert {path.name for path in live.iterdir()} == {"one"}
     assert set(log.read_text().splitlines()) == {
-        f"drop atlas_{name}" for name in ("drill", "restored", "replaced")
+        f"drop atlas_{name}" for name in ("drill", "restored", "replaced", "undone")
     }
     assert "atlas_backup_seconds 5" in (backup.root / "metrics/atlas_backup.prom").read_text()
 
@@ -290,6 +288,27 @@ def test_a_backup_that_did_not_read_all_is_none(backup):
     )
     with pytest.raises(Trouble, match="did not get all there is"):
         backup.restic().backup("full", NOW, [Path("/x")], [])
+    assert backup.calls()[-1] == "forget d", "it would be the newest"
+
+
+def test_whether_a_repository_was_made_is_known_or_nobody_can_say(backup):
+    assert backup.restic().is_there()
+    backup.say("cat", err=MISSING, code=1)
+    assert not backup.restic().is_there()
+    backup.say("cat", err="dial tcp: connection refused", code=1)
+    with pytest.raises(Trouble, match="nobody answers there"):
+        backup.restic().is_there()
+
+
+@pytest.mark.parametrize("call", [
+    lambda one: one.is_there(), lambda one: one.snapshots(), lambda one: one.size("aaaa", []),
+    lambda one: one.restore("aaaa", Path("/x"), []), lambda one: one.check(1, 1),
+])  # fmt: skip
+def test_who_only_reads_waits_for_nobody(backup, call):
+    backup.say("snapshots", "[]")
+    call(backup.restic())
+    assert backup.calls()
+    assert all("--no-lock" in line for line in backup.calls())
 
 
 def test_damage_is_told_with_the_snapshots_it_is_in(backup):
@@ -436,133 +455,6 @@ def test_without_any_backup_it_says_so(backup):
     backup.say("snapshots", "null")
     with pytest.raises(Trouble, match="no backup to restore from"):
         command._choose(backup.settings, asked())
-
-
-# --- exchanging files
-
-
-def tree(top):
-    return {str(path.relative_to(top)): path.read_text() for path in sorted(top.rglob("*")) if path.is_file()}
-
-
-@pytest.fixture
-def files(tmp_path):
-    """A restored copy, what it takes the place of, and where that is kept."""
-    copy, live = tmp_path / "copy", tmp_path / "live"
-    for name, text in {"a": "old a", "deep/b": "old b", "c.tmp": "old c"}.items():
-        put(copy / name, text)
-    put(copy / "a", "old a", 0o640)
-    (copy / "deep").chmod(0o750)
-    put(live / "a", "new a", 0o600)
-    put(live / "only here", "stays")
-    put(live / "c.tmp", "new c")
-    return copy, live, live / restore.BESIDE_REPLACED
-
-
-def test_files_take_their_places_and_none_is_lost(files):
-    copy, live, aside = files
-    restore._merge(copy, live, aside, ("*.tmp",))
-    assert tree(aside) == {"a": "new a"}
-    assert {name: text for name, text in tree(live).items() if not name.startswith(".")} == {
-        "a": "old a", "deep/b": "old b", "only here": "stays", "c.tmp": "new c",
-    }  # fmt: skip
-    assert (live / "a").stat().st_mode & 0o777 == 0o640
-    assert (live / "deep").stat().st_mode & 0o777 == 0o750
-    assert (aside / "a").stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_each_belongs_to_whom_it_belonged(files):
-    copy, live, aside = files
-    for name in ("a", "deep", "deep/b"):
-        os.chown(copy / name, 1234, 2345)
-    restore._merge(copy, live, aside, ())
-    for name in ("a", "deep", "deep/b"):
-        assert ((live / name).stat().st_uid, (live / name).stat().st_gid) == (1234, 2345), name
-
-
-@pytest.mark.parametrize("moves", [0, 1, 2])
-def test_killed_in_the_middle_it_goes_on_or_back(files, monkeypatch, moves):
-    copy, live, aside = files
-    before, real, left = tree(live), restore._move, [moves]
-
-    def move(source, target):
-        if not left[0]:
-            raise KeyboardInterrupt
-        left[0] -= 1
-        return real(source, target)
-
-    monkeypatch.setattr(restore, "_move", move)
-    with pytest.raises(KeyboardInterrupt):
-        restore._merge(copy, live, aside, ())
-    monkeypatch.undo()
-    restore._merge(copy, live, aside, ())
-    assert tree(live) | {"a": "old a", "deep/b": "old b", "c.tmp": "old c"} == tree(live)
-    assert tree(aside) == {"a": "new a", "c.tmp": "new c"}
-    restore._merge(aside, live, None, ())
-    assert tree(live) | before == tree(live)
-
-
-def test_a_link_to_a_directory_is_put_in_place_and_taken_back_as_a_link(files):
-    copy, live, aside = files
-    put(copy / "issued/old/key", "old key")
-    (copy / "current").symlink_to("issued/old")
-    put(live / "issued/new/key", "new key")
-    (live / "current").symlink_to("issued/new")
-    restore._merge(copy, live, aside, ())
-    assert (live / "current").readlink() == Path("issued/old")
-    assert (live / "current/key").read_text() == "old key"
-    restore._merge(aside, live, None, ())
-    assert (live / "current").readlink() == Path("issued/new")
-    assert tree(live)["issued/new/key"] == "new key"
-
-
-def test_from_another_disk_a_file_comes_whole_and_with_its_owner(files, monkeypatch):
-    copy, live, aside = files
-    real = Path.replace
-
-    def replace(self, target):
-        if self.is_relative_to(copy):
-            raise OSError(errno.EXDEV, "another disk")
-        return real(self, target)
-
-    monkeypatch.setattr(Path, "replace", replace)
-    (copy / "a").chmod(0o640)
-    restore._merge(copy, live, aside, ())
-    assert ((live / "a").read_text(), (live / "a").stat().st_mode & 0o777) == ("old a", 0o640)
-    assert not (copy / "a").exists()
-
-
-def test_what_came_after_the_snapshot_is_added_and_nothing_is_replaced(files):
-    copy, live, _ = files
-    before = tree(copy)
-    put(live / "later/z", "came later")
-    restore._add(live, copy, (f"{live}/c.tmp",))
-    assert tree(copy) == tree(live) | before | {"later/z": "came later"}
-    assert "came later" in tree(live).values()
-
-
-def test_a_file_gives_way_to_a_directory_and_the_other_way(files):
-    copy, live, aside = files
-    put(live / "deep", "a file where a directory was")
-    put(copy / "only there/x", "x")
-    put(live / "a2/y", "a directory where a file was")
-    put(copy / "a2", "old a2")
-    restore._merge(copy, live, aside, ())
-    assert ((live / "deep/b").read_text(), (live / "a2").read_text()) == ("old b", "old a2")
-    assert tree(aside)["deep"] == "a file where a directory was"
-    assert tree(aside)["a2/y"] == "a directory where a file was"
-    restore._merge(aside, live, None, ())
-    assert (live / "deep").read_text() == "a file where a directory was"
-    assert (live / "a2/y").read_text() == "a directory where a file was"
-    assert (live / f"{restore.BESIDE_RESTORED}-deep/b").read_text() == "old b", "what came stays"
-
-
-def test_a_single_file_is_exchanged_too(tmp_path):
-    copy, live = put(tmp_path / "copy/x", "old"), put(tmp_path / "live/x", "new")
-    aside = restore._aside(live)
-    restore._merge(copy, live, aside, ())
-    assert (live.read_text(), aside.read_text()) == ("old", "new")
 
 
 # --- mail

@@ -68,10 +68,10 @@ def tool(root, server, tmp_path):
         program.write_text(f'#!/bin/sh\nsleep {DUMP_SECONDS}\nexec {shutil.which(name)} "$@"\n')
         program.chmod(0o755)
 
-    def run(*words):
+    def run(*words, host=server):
         environment = {
             "PATH": f"{server}/slow:{os.environ['PATH']}",
-            "PGHOST": str(server),
+            "PGHOST": str(host),
             "PGUSER": "postgres",
         }
         return subprocess.run(
@@ -87,3 +87,10 @@ def test_a_dump_may_take_longer_than_the_server_lets_others_wait(tool):
         assert done.returncode == 0, f"{words[0]}: {done.stderr}"
     assert tool("newest", "atlas_restored").stdout == tool("newest").stdout
     assert tool("newest").stdout.endswith(f"|{ROWS}\n")
+
+
+def test_that_nobody_can_say_whether_there_is_one_is_not_taken_for_no(tool):
+    assert tool("exists", "atlas_gone").returncode == 3
+    unreachable = tool("exists", "atlas_gone", host="/nonexistent")
+    assert unreachable.returncode == 1
+    assert "No such file or directory" in unreachable.stderr

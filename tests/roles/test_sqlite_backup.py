@@ -65,3 +65,39 @@ def test_what_was_replaced_comes_back(tool, tmp_path):
     tool("swap", "atlas_restored", "atlas_replaced")
     tool("swap", "atlas_replaced", "atlas_restored")
     assert (tmp_path / "atlas.db").read_bytes() == (tmp_path / "kept").read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["none", "header"])
+def test_killed_between_the_two_halves_of_an_exchange_it_goes_back(tool, tmp_path, damage):
+    """The live one has two names then, and is the one that was there."""
+    live = tmp_path / "atlas.db"
+    library(live)
+    tool("dump")
+    tool("load", "atlas_restored")
+    if damage == "header":
+        live.write_bytes(b"this is no database, " * 4000)
+    kept = live.read_bytes()
+    (tmp_path / "atlas_replaced.db").hardlink_to(live)
+    tool("exists", "atlas_replaced")
+    tool("swap", "atlas_replaced", "atlas_undone")
+    tool("exists", "atlas_replaced", code=3)
+    assert live.read_bytes() == kept
+    tool("drop", "atlas_undone")
+    assert live.read_bytes() == kept
+
+
+def test_a_broken_one_that_was_replaced_comes_back_as_it_was(tool, tmp_path):
+    live = tmp_path / "atlas.db"
+    library(live)
+    tool("dump")
+    live.write_bytes(b"this is no database, " * 4000)
+    tool("load", "atlas_restored")
+    tool("swap", "atlas_restored", "atlas_replaced")
+    tool("swap", "atlas_replaced", "atlas_undone")
+    assert live.read_bytes() == b"this is no database, " * 4000
+    tool("exists", "atlas_undone")
+
+
+def test_that_there_is_no_such_database_is_not_taken_for_trouble(tool):
+    tool("exists", "atlas_replaced", code=3)
+    tool("exists", "postgres", code=1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from atlasctl.backup import drill as drilling
-from atlasctl.backup import make, restore
+from atlasctl.backup import exchange, make, restore
 from atlasctl.backup import parts as parting
 from atlasctl.backup import settings as given
 from atlasctl.backup import state as memory
@@ -19,7 +19,7 @@ from atlasctl.backup.choice import choose, moment
 from atlasctl.backup.metrics import metrics
 from atlasctl.backup.restic import Restic, Snapshot
 from atlasctl.backup.settings import BackupSettings, Repository
-from atlasctl.files import locked, write
+from atlasctl.files import is_locked, locked, write
 from atlasctl.paths import Paths
 from atlasctl.release.store import lock_file
 from atlasctl.trouble import Trouble
@@ -77,10 +77,7 @@ def _expire(settings: BackupSettings, asked: argparse.Namespace) -> int:
     with _alone(settings, "backup expire", TIDY_SECONDS if asked.wait else 0):
         make.discard(settings)
         restore.discard(settings, parts, drilling.NAME, drilling.PLACE)
-        if not restore.unfinished(
-            settings
-        ):  # of one that is, the scratch database may be the one that was live
-            restore.discard(settings, parts, restore.RESTORED, restore.PLACE)
+        restore.discard(settings, parts, exchange.RESTORED, restore.PLACE)
         _forget_old_undo(settings, parts)
         _write_metrics(settings)
     return 0
@@ -99,39 +96,40 @@ def drill(paths: Paths, asked: argparse.Namespace) -> int:
 def restore_(paths: Paths, asked: argparse.Namespace) -> int:
     """Bring back a snapshot, a moment, or what the last restore replaced."""
     settings = given.read(paths)
-    parts = [one for one in _parts(settings, asked.only) if one.kind != "reading" or asked.to]
-    with (
-        _alone(settings, "restore"),
-        # Meanwhile health restarts nothing, and nobody deploys.
-        locked(lock_file(paths.app_root), "atlasctl restore", stamp(utc_now())),
-    ):
-        if restore.unfinished(settings):
-            print("A restore was killed in the middle; what it had replaced is brought back first.")
-            restore.undo(settings, _parts(settings, None))
-        if asked.undo:
-            return _undo(settings, parts)
-        began = time.monotonic()
-        snapshot, restic = _choose(settings, asked)
+    if asked.undo and asked.only:
+        raise Trouble("--undo brings back all that the last restore replaced. Say it without --only.")
+    with _alone(settings, "restore"):
         if asked.to:
-            wanted = [path for part in parts for path in part.paths] if asked.only else []
-            restic.restore(snapshot.id, to_directory(asked.to), wanted)
-            print(f"Snapshot {snapshot.id} of {_when(snapshot)} is in {asked.to}. Nothing else was changed.")
-            return 0
-        try:
-            copy = restore.fetch(settings, restic, snapshot, parts, restore.PLACE)
-            if asked.at:
-                restore.rewind(copy, asked.at)
-            restore.load(copy, restore.RESTORED)
-            words = restore.question(parts, copy)
-            if words and not asked.yes and not restore.ask(words):
-                print("Nothing was changed.")
-                return 1
-            count = restore.newest(parts, restore.RESTORED)[1]
-            restore.exchange(settings, copy)
-        finally:
-            restore.discard(settings, parts, restore.RESTORED, restore.PLACE)
+            return _write_to(settings, asked)
+        # Meanwhile health restarts nothing, and nobody deploys.
+        with locked(lock_file(paths.app_root), "atlasctl restore", stamp(utc_now())):
+            return _undo(settings) if asked.undo else _restore(settings, asked)
+
+
+def _restore(settings: BackupSettings, asked: argparse.Namespace) -> int:
+    everything = _parts(settings, None)
+    if exchange.was_killed(settings):
+        print("A restore was killed in the middle; what it had replaced is brought back first.")
+        if trouble := exchange.undo(settings, everything):  # which may be why there is to be a restore
+            print(trouble, file=sys.stderr)
+    began = time.monotonic()
+    snapshot, restic = _choose(settings, asked)
+    parts = [one for one in _parts(settings, asked.only) if one.kind != "reading"]
+    try:
+        copy = restore.fetch(settings, restic, snapshot, parts, restore.PLACE)
+        if asked.at:
+            restore.rewind(copy, asked.at)
+        restore.load(copy, exchange.RESTORED)
+        words = restore.question(everything, copy)
+        if words and not asked.yes and not restore.ask(words):
+            print("Nothing was changed.")
+            return 1
+        count = restore.newest(copy.parts, exchange.RESTORED)[1]
+        exchange.exchange(settings, everything, snapshot.id, copy.parts, copy.paths)
+    finally:
+        restore.discard(settings, parts, exchange.RESTORED, restore.PLACE)
     what = f"as of {asked.at}" if asked.at else f"of {_when(snapshot)}"
-    titles = ", ".join(one.title for one in parts) + (f"; {count} items" if count else "")
+    titles = ", ".join(one.title for one in copy.parts) + (f"; {count} items" if count else "")
     print(
         f"Restored snapshot {snapshot.id} from {snapshot.repository}, {what}: {titles}.\n"
         f"It was compared and tried first, and took {ago(time.monotonic() - began)}. "
@@ -140,10 +138,22 @@ def restore_(paths: Paths, asked: argparse.Namespace) -> int:
     return 0
 
 
+def _write_to(settings: BackupSettings, asked: argparse.Namespace) -> int:
+    place = to_directory(asked.to)
+    snapshot, restic = _choose(settings, asked)
+    restore.write_to(settings, restic, snapshot, _parts(settings, asked.only) if asked.only else None, place)
+    print(f"Snapshot {snapshot.id} of {_when(snapshot)} is in {place}. Nothing else was changed.")
+    return 0
+
+
 def judge(settings: BackupSettings) -> tuple[int, str]:
     """Return how it is for health.d: 0, or 1 and what is the matter. An unproven backup is no backup."""
     state, now = memory.read(settings), time.time()
     troubles, well = [], []
+    if exchange.was_killed(settings) and not _is_restoring(settings):
+        troubles.append(
+            "a restore was killed in the middle: atlasctl restore --undo brings back what was there"
+        )
     for repository in settings.repositories:
         known = state["repositories"].get(repository.name, {})
         name, at, proven = repository.name, known.get("success_at"), known.get("drill_at")
@@ -165,6 +175,10 @@ def judge(settings: BackupSettings) -> tuple[int, str]:
         else:
             well.append(f"{name} {ago(now - at)} ago, proven {ago(now - proven)} ago")
     return (1, "; ".join(troubles)) if troubles else (0, "; ".join(well))
+
+
+def _is_restoring(settings: BackupSettings) -> bool:
+    return is_locked(settings.lock) and "atlasctl restore" in settings.lock.read_text(encoding="utf-8")
 
 
 def _set_up_at(settings: BackupSettings) -> float:
@@ -221,20 +235,25 @@ def _choose(settings: BackupSettings, asked: argparse.Namespace) -> tuple[Snapsh
     return next(one for one in found if one[0] is chosen)
 
 
-def _undo(settings: BackupSettings, parts: list[Any]) -> int:
-    known = restore.replaced(settings)
-    if not known:
+def _undo(settings: BackupSettings) -> int:
+    known, everything = exchange.replaced(settings), _parts(settings, None)
+    if known is None:
         raise Trouble("There is nothing to undo: no restore has replaced anything, or that was too long ago.")
-    restore.undo(settings, parts)
-    print(f"Atlas is again as it was before snapshot {known.get('snapshot')} was restored.")
+    trouble = exchange.undo(settings, everything)
+    restore.discard(settings, everything, exchange.RESTORED, restore.PLACE)  # of one that was killed
+    print(f"Atlas is again as it was before snapshot {known.snapshot} was restored.")
+    if trouble:
+        raise Trouble(trouble)
     return 0
 
 
-def _forget_old_undo(settings: BackupSettings, parts: list[parting.Part]) -> None:
-    known = restore.replaced(settings)
-    if known.get("done") and time.time() - known["at"] > settings.undo_days * 86400:
-        restore.forget_replaced(settings, parts)
+def _forget_old_undo(settings: BackupSettings, everything: list[parting.Part]) -> None:
+    known = exchange.replaced(settings)
+    if known and known.done and time.time() - known.at > settings.undo_days * 86400:
+        exchange.forget(settings, everything)
         print(f"What a restore replaced {settings.undo_days} days ago is gone; it can no longer be undone.")
+    elif exchange.is_half_forgotten(settings):
+        exchange.forget(settings, everything)
 
 
 def _parts(settings: BackupSettings, only: str | None) -> list[parting.Part]:

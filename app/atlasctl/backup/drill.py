@@ -58,6 +58,7 @@ def _drill(settings: BackupSettings, parts: list[Part], repository: Repository, 
         snapshot = latest(restic)
         done["snapshot"] = snapshot.id
         copy = restore.fetch(settings, restic, snapshot, tried, PLACE)
+        _refuse_half(copy, tried)
         restore.load(copy, NAME)
         done["items"] = restore.newest(tried, NAME)[1]
         done["restored_seconds"] = time.time() - began
@@ -68,6 +69,12 @@ def _drill(settings: BackupSettings, parts: list[Part], repository: Repository, 
         restore.discard(settings, tried, NAME, PLACE)
     done["seconds"] = time.time() - began
     return done
+
+
+def _refuse_half(copy: restore.Copy, tried: list[Part]) -> None:
+    """Raise Trouble when a database was not in the backup: without it there is nothing to prove."""
+    if missing := [one.title for one in tried if one.tool and one not in copy.parts]:
+        raise Trouble(f"Snapshot {copy.snapshot.id} has no dump of {', '.join(missing)}.")
 
 
 def _with_snapshots(restic: Restic, trouble: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from atlasctl.backup import state as memory
-from atlasctl.backup.parts import Part
+from atlasctl.backup.parts import Part, call
 from atlasctl.backup.restic import Restic
 from atlasctl.backup.settings import BackupSettings, Repository
 from atlasctl.files import read_object, write_json
@@ -22,7 +22,8 @@ from atlasctl.run import run
 from atlasctl.trouble import Trouble
 from atlasctl.words import ago, size, stamp, utc_now
 
-DUMP_SECONDS = 6 * 3600
+#: What a set says of itself.
+MANIFEST = "manifest.json"
 #: Scratch and replaced copies beside the real thing, and originals that are just being written.
 ASIDE = (".atlas-restored*", ".atlas-replaced*", ".atlas-drill*", ".new-*")
 #: A repository is pruned so often, in seconds; a little less than a day or a week, so that the day counts.
@@ -95,16 +96,15 @@ def _stage(settings: BackupSettings, parts: list[Part]) -> dict[str, Any]:
         before = next(
             (one["parts"][part.name]["bytes"] for one in reversed(last) if part.name in one["parts"]), 0
         )
-        _need_room(settings.staging, int(before * 1.2), part.title)
+        words = f"{part.title}: there is no room for the dump below {settings.staging}"
+        need_room(settings.staging, int(before * 1.2), words)
         for verb in ("dump", "verify"):
-            done = run([part.tool, verb], timeout=DUMP_SECONDS, cwd=place)
-            if done.code != 0:
-                raise Trouble(f"{part.title}: {verb} failed: {done.words}")
-        files = {one.name: _checksum(one) for one in sorted(place.iterdir())}
+            call(part, verb, cwd=place)
+        files = {one.name: digest(one) for one in sorted(place.iterdir())}
         total = sum(one.stat().st_size for one in place.iterdir())
         facts[part.name] = {"bytes": total, "files": files, "facts": read_object(place / "facts.json")}
     write_json(
-        settings.staging / "manifest.json",
+        settings.staging / MANIFEST,
         {"at": stamp(utc_now()), "parts": facts, "release": _release(), **_names()},
     )
     return facts
@@ -152,17 +152,19 @@ def _is_empty(parts: list[Part]) -> bool:
     return bool(tools) and not any(run([tool, "newest"], timeout=600).out.strip() for tool in tools)
 
 
-def _need_room(place: Path, wanted: int, title: str) -> None:
-    """Raise Trouble when a dump as large as the last one does not fit."""
-    free = shutil.disk_usage(place).free
+def need_room(place: Path, wanted: int, words: str) -> None:
+    """Raise Trouble that begins with these words when a directory's disk has no room for so many bytes."""
+    there = next(one for one in (place, *place.parents) if one.exists())
+    free = shutil.disk_usage(there).free
     if free < wanted + SPARE_BYTES:
         raise Trouble(
-            f"{title}: there is no room for the dump below {place}: it takes about {size(wanted)}, and "
-            f"{size(free)} are free, of which {size(SPARE_BYTES)} stay free."
+            f"{words}: it takes about {size(wanted)}, and {size(free)} are free, "
+            f"of which {size(SPARE_BYTES)} stay free."
         )
 
 
-def _checksum(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Return a file's checksum."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -220,7 +222,7 @@ def words(run_: Run) -> str:
 def manifest(place: Path) -> dict[str, Any]:
     """Return the manifest of a set. Raises Trouble when there is none."""
     try:
-        found: dict[str, Any] = json.loads((place / "manifest.json").read_bytes())
+        found: dict[str, Any] = json.loads((place / MANIFEST).read_bytes())
     except (OSError, ValueError) as error:
         raise Trouble(f"{place} is no set of ours: its manifest cannot be read ({error}).") from None
     return found

@@ -10,7 +10,7 @@ A tool is a program that knows a database. It is run in a directory of the set, 
     verify          read all of it; exit code 0 only when it is whole
     load NAME       make the scratch copy NAME of it, and compare it with the facts
     swap NEW OLD    let the scratch copy NEW be the live one, and call that OLD
-    exists NAME     exit code 0 when there is such a copy
+    exists NAME     exit code 0 when there is such a copy, 3 when there is none
     adopt           let the app in with the secrets that are here
     url NAME        print how the app reaches it
     newest [NAME]   print when it was changed last, in seconds since 1970, and its items: 1795725630.7|812
@@ -21,8 +21,13 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from atlasctl.run import run
 from atlasctl.trouble import Trouble
 
+#: For whatever takes longer the more there is: dumps, loads, transfers.
+LONG_SECONDS = 6 * 3600
+#: A tool's exit code for what there is not.
+THERE_IS_NONE = 3
 #: What can be restored alone. What is for reading only is restored to a directory, never in place.
 KINDS = ("database", "originals", "config", "reading")
 KNOWN = frozenset({"title", "part", "paths", "exclude", "tool", "units", "reload", "proof"})
@@ -51,6 +56,22 @@ def read(directory: Path) -> list[Part]:
     if not found:
         raise Trouble(f"Nothing to back up is named in {directory}. The roles put it there: run site.yml.")
     return found
+
+
+def call(part: Part, verb: str, *names: str, cwd: Path = Path("/")) -> str:
+    """Let a part's tool do something, and return what it prints. Raises Trouble when it cannot."""
+    done = run([str(part.tool), verb, *names], timeout=LONG_SECONDS, cwd=cwd)
+    if done.code != 0:
+        raise Trouble(f"{part.title}: {verb} failed: {done.words}")
+    return done.out.strip()
+
+
+def has(part: Part, name: str) -> bool:
+    """Whether there is a scratch copy of that name. Raises Trouble when nobody can say: that is no no."""
+    done = run([str(part.tool), "exists", name], timeout=60)
+    if done.code not in (0, THERE_IS_NONE):
+        raise Trouble(f"{part.title}: exists failed: {done.words}")
+    return done.code == 0
 
 
 def _part(path: Path) -> Part:

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
+from atlasctl.backup.parts import LONG_SECONDS
 from atlasctl.backup.settings import BackupSettings, Repository
 from atlasctl.run import TIMED_OUT, Result, run
 from atlasctl.trouble import Trouble
@@ -14,9 +16,8 @@ from atlasctl.trouble import Trouble
 CACHE = "/var/cache/atlas-backup"
 #: All snapshots of ours carry it.
 TAG = "atlas"
-LONG_SECONDS = 6 * 3600
 #: What only reads waits for no lock: one is left of a run that was killed; our own keeps two apart.
-READING = frozenset({"cat", "snapshots", "stats", "restore", "find", "check"})
+READING = frozenset({"cat", "snapshots", "stats", "restore", "find", "check", "ls"})
 #: restic's exit code when it could not read all it was told to.
 INCOMPLETE = 3
 #: Names of damaged packs, and of the snapshots that need them, in what restic says.
@@ -73,10 +74,7 @@ class Restic:
         Raises Trouble for one that `is_known` and is gone: what was in it is missed, and not begun anew.
         """
         patience = self._settings.patience
-        found = self._call("cat", "config", timeout=patience)
-        if found.code != 0:
-            if not _is_missing(found.err):
-                raise self._trouble("cannot be opened", found)
+        if not self.is_there():
             if is_known:
                 name = self.repository.name
                 raise Trouble(
@@ -91,18 +89,21 @@ class Restic:
     def backup(self, kind: str, at: float, paths: list[Path], exclude: list[str]) -> dict[str, Any]:
         """Store `paths` as the snapshot of a moment (seconds since 1970); return restic's summary.
 
-        Raises Trouble also when something could not be read.
+        Raises Trouble also when something could not be read; then there is no such snapshot.
         """
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
         argv = ["backup", "--json", f"--tag={TAG},{kind}", f"--time={moment}", "--host=atlas"]
         argv += [f"--limit-upload={self._settings.upload_kib}"] if self._settings.upload_kib else []
         argv += [f"--exclude={one}" for one in exclude]
         done = self._call(*argv, *map(str, paths), timeout=LONG_SECONDS)
+        summary = _last(done.out, "summary")
+        if done.code == INCOMPLETE:
+            if half := summary.get("snapshot_id"):  # it would be taken for the newest
+                self._call("forget", half, timeout=LONG_SECONDS)
+            raise self._trouble("did not get all there is", done)
         if done.code != 0:
-            raise self._trouble(
-                "did not get all there is" if done.code == INCOMPLETE else "was not written", done
-            )
-        return _last(done.out, "summary")
+            raise self._trouble("was not written", done)
+        return summary
 
     def snapshots(self) -> list[Snapshot]:
         """List our snapshots, the oldest first; a repository that was not made yet has none."""
@@ -130,12 +131,26 @@ class Restic:
         ]
         self.must("could not be restored from", *argv, timeout=LONG_SECONDS)
 
-    def size(self, snapshot: str) -> int:
-        """Return how many bytes restoring all of a snapshot takes."""
-        said = self.must(
-            "does not say what a snapshot holds", "stats", "--json", "--mode=restore-size", snapshot
-        )
-        return int(json.loads(said)["total_size"])
+    def size(self, snapshot: str, paths: list[Path]) -> int:
+        """Return how many bytes restoring `paths` (all, if empty) of a snapshot takes."""
+        with tempfile.TemporaryFile(dir=self._settings.directory) as listed:  # a line for each file there is
+            done = self._call("ls", "--json", snapshot, timeout=LONG_SECONDS, stdout=listed)
+            if done.code != 0:
+                raise self._trouble("does not say what a snapshot holds", done)
+            listed.seek(0)
+            nodes = (json.loads(line) for line in listed)
+            return sum(
+                int(one.get("size", 0))
+                for one in nodes
+                if one.get("type") == "file" and (not paths or _is_below(Path(one["path"]), paths))
+            )
+
+    def is_there(self) -> bool:
+        """Whether the repository was made. Raises Trouble when nobody can say."""
+        found = self._call("cat", "config", timeout=self._settings.patience)
+        if found.code != 0 and not _is_missing(found.err):
+            raise self._trouble("cannot be opened", found)
+        return found.code == 0
 
     def stored(self) -> int:
         """Return the bytes the repository takes."""
@@ -194,7 +209,7 @@ class Restic:
             raise self._trouble(what, done)
         return done.out
 
-    def _call(self, *argv: str, timeout: float) -> Result:
+    def _call(self, *argv: str, timeout: float, stdout: BinaryIO | None = None) -> Result:
         environment = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
             "HOME": "/root",
@@ -207,7 +222,7 @@ class Restic:
             **self.repository.environment,
         }
         reading = ["--no-lock"] if argv[0] in READING else []
-        return run(["restic", *argv, *reading], timeout=timeout, env=environment)
+        return run(["restic", *argv, *reading], timeout=timeout, env=environment, stdout=stdout)
 
     def _trouble(self, what: str, done: Result) -> Trouble:
         said = " ".join(map(_plain, done.err.splitlines())).strip() or done.words
@@ -224,6 +239,10 @@ def _plain(line: str) -> str:
         return " ".join(str(json.loads(line)["message"]).split())
     except (ValueError, KeyError, TypeError):
         return line.strip()
+
+
+def _is_below(path: Path, tops: list[Path]) -> bool:
+    return any(path.is_relative_to(top) for top in tops)
 
 
 def _is_missing(said: str) -> bool:

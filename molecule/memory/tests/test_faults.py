@@ -179,6 +179,39 @@ def test_whenever_it_is_killed_nothing_is_lost(host, storage, what):
     whole(host)
 
 
+@pytest.mark.timeout(120 * KILLS)
+def test_a_restore_killed_while_it_exchanges_is_told_of_and_taken_back(host):
+    """The library has one item more than the backup; after each kill it has it again."""
+    whole(host)
+    before = count(host)
+    host.check_output("atlas note 'Only here, in no backup'")
+    journal = "/var/lib/atlas-backup/restore.json"
+    killed = f"grep -qs '\"done\": false' {journal}"
+    for number in range(KILLS):
+        unit = f"fault-exchange-{number}"
+        host.check_output(f"systemd-run --quiet --unit={unit} atlasctl restore --yes --repository local")
+        # As soon as it begins to exchange, and a little later each time.
+        host.check_output(f"for i in $(seq 6000); do {killed} && exit; sleep 0.01; done; exit 1")
+        host.run(f"sleep {number * 0.3:.1f}; systemctl kill --signal=KILL {unit}")
+        host.check_output(f"while systemctl -q is-active {unit}; do sleep 0.1; done")
+        if host.run(killed).succeeded:
+            said = host.run("atlasctl backup check")
+            assert said.rc == 1
+            assert "a restore was killed in the middle: atlasctl restore --undo" in said.stdout
+        else:
+            assert number, "the first is killed at once"
+        undone = host.run("atlasctl restore --undo")
+        assert undone.succeeded, undone.stderr
+        assert count(host) == before + 1
+        assert "killed" not in host.run("atlasctl backup check").stdout
+    assert host.check_output("atlas search 'in no backup'").startswith("1 found")
+    assert host.check_output("find /var/lib/atlas /etc/atlas -name '.atlas-replaced*'") == ""
+    databases = host.check_output("runuser -u postgres -- psql -Atlqc '' -l")
+    assert not [name for name in ("atlas_restored", "atlas_replaced", "atlas_undone") if name in databases]
+    host.check_output("atlas audit")
+    whole(host)
+
+
 def test_a_damaged_pack_is_found_and_the_snapshots_that_need_it_are_named(host):
     """Last of all here: what is damaged stays so."""
     listed = json.loads(host.check_output("atlasctl backup list --json --repository local"))
