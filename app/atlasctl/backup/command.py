@@ -13,6 +13,7 @@ from typing import Any
 from atlasctl.backup import drill as drilling
 from atlasctl.backup import exchange, make, restore
 from atlasctl.backup import parts as parting
+from atlasctl.backup import rekey as rekeying
 from atlasctl.backup import settings as given
 from atlasctl.backup import state as memory
 from atlasctl.backup.choice import choose, moment
@@ -47,12 +48,10 @@ def backup(paths: Paths, asked: argparse.Namespace) -> int:
         case "expire":
             return _expire(settings, asked)
         case "rekey":
-            from atlasctl.backup.rekey import is_ours, rekey
-
             password = sys.stdin.readline().strip()
             # The role asks whenever it is played, also while a backup is being made.
-            with nullcontext() if is_ours(settings, password) else _alone(settings, "backup rekey"):
-                code = rekey(settings, password)
+            with nullcontext() if rekeying.is_ours(settings, password) else _alone(settings, "backup rekey"):
+                code = rekeying.rekey(settings, password)
                 _write_metrics(settings)  # what is allowed may have changed
                 return code
         case _:
@@ -80,6 +79,8 @@ def _expire(settings: BackupSettings, asked: argparse.Namespace) -> int:
         restore.discard(settings, parts, exchange.RESTORED, restore.PLACE)
         _forget_old_undo(settings, parts)
         _write_metrics(settings)
+        if rekeying.is_unfinished(settings):
+            rekeying.finish(settings)
     return 0
 
 
@@ -154,15 +155,18 @@ def judge(settings: BackupSettings) -> tuple[int, str]:
         troubles.append(
             "a restore was killed in the middle: atlasctl restore --undo brings back what was there"
         )
+    # What kept the set from being made is of no single repository.
+    run_words = state["runs"][-1]["words"] if state["runs"] else None
     for repository in settings.repositories:
         known = state["repositories"].get(repository.name, {})
         name, at, proven = repository.name, known.get("success_at"), known.get("drill_at")
-        if at is None and not known.get("words") and now - _set_up_at(settings) < settings.warn_hours * 3600:
+        words = known.get("words") or run_words
+        if at is None and not words and now - _set_up_at(settings) < settings.warn_hours * 3600:
             well.append(f"{name}: the first one is made tonight")
         elif at is None:
-            troubles.append(f"{name}: no backup yet{_why(known.get('words'))}")
+            troubles.append(f"{name}: no backup yet{_why(words)}")
         elif now - at > settings.warn_hours * 3600:
-            troubles.append(f"{name}: the last backup is {ago(now - at)} old{_why(known.get('words'))}")
+            troubles.append(f"{name}: the last backup is {ago(now - at)} old{_why(words)}")
         elif known.get("drill_words"):
             troubles.append(f"{name}: not proven: {known['drill_words']}")
         elif proven is None or now - proven > settings.drill_days * 86400:
