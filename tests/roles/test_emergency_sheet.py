@@ -17,6 +17,7 @@ PATH = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 TYPED = re.compile(r"^  \$ (.*)$", re.MULTILINE)
 S3 = {
     "atlas_backup_s3_url": "https://storage.example.org/bucket",
+    "atlas_backup_s3_region": "eu-frankfurt-1",
     "vault_atlas_backup_s3_key_id": "AKIAEXAMPLE",
     "vault_atlas_backup_s3_secret_key": "secret/of+the=key",
 }
@@ -108,6 +109,7 @@ def test_the_bucket_opens_with_the_keys_on_the_sheet(text):
         "RESTIC_REPOSITORY": "s3:https://storage.example.org/bucket",
         "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "secret/of+the=key",
+        "AWS_DEFAULT_REGION": "eu-frankfurt-1",
     }
     assert {name: found.get(name) for name in wanted} == wanted
 
