@@ -85,10 +85,11 @@ def set_up() -> None:
     directory = (
         Path(os.environ.get("DIR") or known.get("directory") or HOME / "atlas-backup").expanduser().absolute()
     )
-    _write(SETTINGS, {"machine": machine, "directory": str(directory)})
     _make_key()
     _ask_machine(machine)
     _open_repository(directory, was_there=known.get("directory") == str(directory) and HOME_PASSWORD.exists())
+    # Not before: what they name is missed when it is not there.
+    _write(SETTINGS, {"machine": machine, "directory": str(directory)})
     shutil.copyfile(__file__, PROGRAM)
     _install_timer()
     try:

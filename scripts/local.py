@@ -135,7 +135,7 @@ def restore(*arguments: str) -> None:
     """Bring a backup back; then let all on the machine agree with the secrets that came with it."""
     container_engine, command = _command_inside("atlasctl", "restore", *arguments)
     code = subprocess.run(command, env=container_engine.environment, check=False).returncode
-    if code or {"--to", "--help", "-h"} & set(arguments):
+    if code or {"--to", "--help", "-h"} & {one.partition("=")[0] for one in arguments}:
         sys.exit(code)
     _play(machine.published(container_engine, NAME), "playbooks/agree.yml")
 

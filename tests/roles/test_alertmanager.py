@@ -296,3 +296,9 @@ def test_slack(rendered, tmp_path):
     assert "Resolved: *Gone is <b>here</b>*, on atlas, at 05:35 UTC on 22 November, after 1h30m0s" in said
     assert render(rendered["everything"], "atlas.color", [NEW], tmp_path) == "#b35900"
     assert render(rendered["everything"], "atlas.color", [GONE], tmp_path) == "good"
+
+
+def test_silences_are_exchanged_while_nobody_writes_them():
+    """It keeps them in memory, and writes them again when it ends."""
+    known = json.loads((ROLE / "tree/etc/atlas/backup.d/alertmanager.json").read_text())
+    assert known["units"] == ["prometheus-alertmanager.service"]

@@ -1,9 +1,13 @@
 """The database is dumped and loaded by the role's program, on a real server that has no patience."""
 
+import importlib.machinery
+import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -94,3 +98,23 @@ def test_that_nobody_can_say_whether_there_is_one_is_not_taken_for_no(tool):
     unreachable = tool("exists", "atlas_gone", host="/nonexistent")
     assert unreachable.returncode == 1
     assert "No such file or directory" in unreachable.stderr
+
+
+def test_what_kept_a_moment_from_being_dumped_is_said(root, tmp_path, monkeypatch, capsys):
+    loader = importlib.machinery.SourceFileLoader("postgresql_at", str(root / f"{TOOL}-at"))
+    program = importlib.util.module_from_spec(importlib.util.spec_from_loader("postgresql_at", loader))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    loader.exec_module(program)
+    failing = tmp_path / "dump"
+    failing.write_text("#!/bin/sh\necho 'the table items cannot be read' >&2\nexit 1\n")
+    failing.chmod(0o755)
+    monkeypatch.setattr(program, "DUMP", str(failing))
+    for name in ("refuse_without_room", "unpack", "archive_all"):
+        monkeypatch.setattr(program, name, lambda *_: None)
+    monkeypatch.setattr(program, "alive", lambda: False)
+    monkeypatch.setattr(program, "scratch", nullcontext)
+    monkeypatch.setattr(program, "server", lambda _: nullcontext())
+    monkeypatch.setattr(program, "base", lambda _: {"timestamp": {"stop": 0}})
+    monkeypatch.setattr(sys, "argv", ["postgresql-at", "2026-11-25T09:30:00Z", str(tmp_path)])
+    assert program.main() == 1
+    assert f"postgresql-at: {failing} failed: the table items cannot be read" in capsys.readouterr().err

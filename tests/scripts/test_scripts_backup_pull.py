@@ -120,6 +120,28 @@ def test_a_disk_that_is_not_attached_is_no_reason_to_begin_anew(repository, tmp_
     assert not directory.exists()
 
 
+def test_a_repository_that_could_not_be_made_is_not_missed_the_next_time(repository, tmp_path, monkeypatch):
+    directory = tmp_path / "disk/atlas"
+    monkeypatch.setenv("HOST", "me@atlas")
+    monkeypatch.setenv("DIR", str(directory))
+    for name in ("_make_key", "_install_timer", "reach", "run"):
+        monkeypatch.setattr(backup_pull, name, lambda: None)
+    monkeypatch.setattr(backup_pull, "_ask_machine", lambda _: None)
+    monkeypatch.setattr(backup_pull, "PROGRAM", tmp_path / "program")
+    monkeypatch.setattr(backup_pull.shutil, "which", lambda name: name)
+    codes = [1, 0]
+    monkeypatch.setattr(
+        backup_pull,
+        "restic",
+        lambda verb, **_: subprocess.CompletedProcess([verb], codes.pop(0), "", "no space left"),
+    )
+    with pytest.raises(backup_pull.Trouble, match=r"No repository could be made in .*no space left"):
+        backup_pull.set_up()
+    assert not backup_pull.SETTINGS.exists()
+    backup_pull.set_up()
+    assert backup_pull._read(backup_pull.SETTINGS) == {"machine": "me@atlas", "directory": str(directory)}
+
+
 def test_two_copies_do_not_run_at_once(repository):
     with backup_pull._alone(), pytest.raises(backup_pull.Trouble, match="Another copy"), backup_pull._alone():
         pass

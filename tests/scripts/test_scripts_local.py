@@ -75,6 +75,7 @@ def test_an_interrupted_first_start_leaves_no_container(monkeypatch):
         ((), 0, ["playbooks/agree.yml"]),
         (("latest", "--only", "config"), 0, ["playbooks/agree.yml"]),
         (("--to", "/root/restored"), 0, []),
+        (("--only", "config", "--to=/root/restored"), 0, []),
         ((), 1, []),
     ],
 )

@@ -24,6 +24,18 @@ def test_the_embedded_database_needs_no_server(host):
     assert not host.package("postgresql").is_installed
 
 
+@pytest.mark.timeout(300)
+def test_the_embedded_database_is_backed_up_and_proven_by_the_units(host):
+    """They may do little, and SQLite writes also where it only reads."""
+    for unit in ("atlas-backup", "atlas-drill"):
+        done = host.run(f"sudo systemctl start {unit}")
+        assert done.succeeded, host.check_output(f"sudo journalctl --unit={unit} --output=cat --lines=30")
+    said = host.run("sudo atlasctl backup check")
+    assert said.succeeded, said.stdout
+    assert said.stdout.startswith("local "), said.stdout
+    assert said.stdout.count("proven") == 1
+
+
 @pytest.mark.timeout(120)
 def test_it_is_well(host, eventually):
     eventually(lambda: host.run("sudo atlasctl health").rc == 0, seconds=100)
