@@ -288,7 +288,7 @@ def mixed(shelf, clock):
 @pytest.mark.slow
 @given(q=QUERIES)
 @hypothesis_settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_both_engines_agree_with_plain_python(mixed, q, sizes):

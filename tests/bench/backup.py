@@ -244,7 +244,7 @@ def _settings(directory: Path, originals: Path) -> tuple[BackupSettings, list[Pa
     place.mkdir()
     place.chmod(0o755)
     settings = BackupSettings(
-        repositories=(Repository("local", str(directory / "restic"), {}, prune=True),),
+        repositories=(Repository("local", str(directory / "restic"), {}, prune=True, budget=0),),
         password_file=password,
         directory=place,
         parts_directory=directory,
