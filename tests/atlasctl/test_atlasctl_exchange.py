@@ -1,7 +1,10 @@
 """What a restore replaces comes back, whenever it is stopped: by an error, by somebody, by a kill."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -340,3 +343,32 @@ def test_what_a_killed_restore_replaced_is_kept_for_good(typed, monkeypatch):
     assert cli.main(["backup", "expire"]) == 0
     typed.undo()
     assert is_as_before(typed)
+
+
+# --- tools
+
+
+def test_a_tool_that_goes_on_after_a_kill_is_waited_for(tmp_path):
+    """Else a database could be exchanged behind the back of who looks whether it was."""
+    tool, begun, there = (tmp_path / name for name in ("tool", "begun", "there"))
+    tool.write_text(
+        f"#!/bin/sh\ncase $1 in swap) touch {begun}; sleep 1; touch {there};;\n"
+        f"exists) test -e {there} || exit 3;; esac\n"
+    )
+    tool.chmod(0o755)
+    part = parts.Part("database", "Database", "database", (), (), str(tool), (), (), ())
+    script = f"from atlasctl.backup import parts; parts.call(parts.Part(*{tuple(part)!r}), 'swap', 'a', 'b')"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "app")}
+    with subprocess.Popen([sys.executable, "-c", script], env=environment) as killed:
+        end = time.monotonic() + 30
+        while not begun.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not there.exists()
+        killed.kill()
+    assert parts.has(part, "b")
+
+
+def test_a_tool_that_is_not_there_is_said(tmp_path):
+    part = parts.Part("database", "Database", "database", (), (), str(tmp_path / "no"), (), (), ())
+    with pytest.raises(Trouble, match=r"Database: exists failed: .*/no: not found"):
+        parts.has(part, "x")

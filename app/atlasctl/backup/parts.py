@@ -17,15 +17,19 @@ A tool is a program that knows a database. It is run in a directory of the set, 
     drop NAME       remove it
 """
 
+import fcntl
 import json
+import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-from atlasctl.run import run
+from atlasctl.run import NOT_FOUND, Result, run
 from atlasctl.trouble import Trouble
 
 #: For whatever takes longer the more there is: dumps, loads, transfers.
 LONG_SECONDS = 6 * 3600
+#: So long a tool that nobody waits for any more is waited for.
+PATIENCE_SECONDS = 600
 #: A tool's exit code for what there is not.
 THERE_IS_NONE = 3
 #: What can be restored alone. What is for reading only is restored to a directory, never in place.
@@ -60,7 +64,7 @@ def read(directory: Path) -> list[Part]:
 
 def call(part: Part, verb: str, *names: str, cwd: Path = Path("/")) -> str:
     """Let a part's tool do something, and return what it prints. Raises Trouble when it cannot."""
-    done = run([str(part.tool), verb, *names], timeout=LONG_SECONDS, cwd=cwd)
+    done = _run(part, verb, *names, timeout=LONG_SECONDS, cwd=cwd)
     if done.code != 0:
         raise Trouble(f"{part.title}: {verb} failed: {done.words}")
     return done.out.strip()
@@ -68,10 +72,33 @@ def call(part: Part, verb: str, *names: str, cwd: Path = Path("/")) -> str:
 
 def has(part: Part, name: str) -> bool:
     """Whether there is a scratch copy of that name. Raises Trouble when nobody can say: that is no no."""
-    done = run([str(part.tool), "exists", name], timeout=60)
+    done = _run(part, "exists", name, timeout=60)
     if done.code not in (0, THERE_IS_NONE):
         raise Trouble(f"{part.title}: exists failed: {done.words}")
     return done.code == 0
+
+
+def _run(part: Part, *words: str, timeout: float, cwd: Path = Path("/")) -> Result:
+    """Run a part's tool, one at a time: it goes on when who started it is killed, and the next one waits."""
+    try:
+        with Path(str(part.tool)).open("rb") as file:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while not _holds(file):
+                if time.monotonic() > deadline:
+                    raise Trouble(f"{part.title}: {part.tool} is still at work for somebody who was killed.")
+                time.sleep(0.1)
+            # The lock is the tool's as well, and ends with the last of them.
+            return run([str(part.tool), *words], timeout=timeout, cwd=cwd, keep=(file.fileno(),))
+    except FileNotFoundError:
+        return Result(NOT_FOUND, "", f"{part.tool}: not found")
+
+
+def _holds(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _part(path: Path) -> Part:
