@@ -201,14 +201,14 @@ def at_once(host, commands):
 def go_through(host, mailbox, faults, rows):
     """Make faults, wait for the mails, mend them, wait for the mails; return the subjects of all mails."""
     after = len(mailbox)
-    at_once(host, [fault.make for fault in faults])
     made = dict.fromkeys([name for fault in faults for name in fault.alerts], time.monotonic())
+    at_once(host, [fault.make for fault in faults])
     try:
         seconds = told_in_time(mailbox, "since", made, after)
     finally:
         told = len(mailbox)
+        over_since = time.monotonic()
         at_once(host, [fault.mend for fault in faults])
-    over_since = time.monotonic()
     mended = dict.fromkeys([name for fault in faults if not fault.lasts for name in fault.alerts], over_since)
     over = told_in_time(mailbox, "from", mended, told)
     late = {name for name in critical() & seconds.keys() if seconds[name] > CRITICAL_SECONDS}

@@ -1,7 +1,9 @@
 """What is measured: all that rules and dashboards ask for, and right."""
 
 import re
+import statistics
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,19 @@ from library import Library, article
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from watching import QUICK  # noqa: E402
+
 import dashboards  # noqa: E402
 
 JOBS = {"alertmanager", "atlas", "blackbox", "nginx", "node", "postgres", "process", "prometheus"}
 ARTICLES, NOTHING = 270, 30
+PAIRS, TAKEN_IN = 15, 150
+# Health's timer among them: it would start the others again.
+WATCHERS = (
+    "atlas-health.timer prometheus prometheus-alertmanager prometheus-node-exporter"
+    " prometheus-blackbox-exporter prometheus-nginx-exporter prometheus-process-exporter"
+    " prometheus-postgres-exporter"
+)
 #: Metrics that are not there, and why.
 NOT_HERE = {
     r"atlas_free_tier_.*|atlas_usage_.*": "there is no account in Oracle Cloud",
@@ -138,6 +149,33 @@ def test_watching_takes_little_memory(prometheus, eventually):
     eventually(lambda: len(watchers()) == 7)
     # Grafana, where it is, may take its hundred besides.
     assert sum(watchers().values()) < 250e6
+
+
+@pytest.mark.skipif(QUICK, reason="it takes ten minutes: make test-long")
+@pytest.mark.timeout(3600)
+def test_watching_slows_ingestion_by_less_than_two_per_cent(host, web, pages, tmp_path):
+    """Pairs of runs, one with and one without all that measures; which of the two is first takes turns."""
+    for number in range(2 * PAIRS * TAKEN_IN):
+        (tmp_path / f"pair-{number}.html").write_text(article(f"bird of pair {number}"))
+    address = pages(tmp_path)
+    library = Library(web, host.check_output("atlas token create pairs"))
+    fresh = iter(range(2 * PAIRS * TAKEN_IN))
+
+    def seconds(verb):
+        host.check_output(f"systemctl {verb} {WATCHERS}")
+        time.sleep(5)  # what starts is busy
+        began = time.monotonic()
+        numbers = [library.add(f"{address}/pair-{next(fresh)}.html") for _ in range(TAKEN_IN)]
+        library.ended(numbers, 300)
+        return time.monotonic() - began
+
+    ratios = []
+    for pair in range(PAIRS):
+        verbs = ("start", "stop") if pair % 2 else ("stop", "start")
+        took = {verb: seconds(verb) for verb in verbs}
+        ratios.append(took["start"] / took["stop"])
+    print(f"Watched, {TAKEN_IN} articles took this share of the time they take unwatched:", sorted(ratios))
+    assert statistics.median(ratios) < 1.02
 
 
 def test_measures_are_behind_the_password(web):
