@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from atlasctl import cli
-from atlasctl.backup import command, make, metrics, parts, restic, settings, tell
+from atlasctl.backup import command, drill, make, metrics, parts, restic, settings, tell
 from atlasctl.backup import state as memory
 from atlasctl.paths import Paths
 from atlasctl.trouble import Trouble
@@ -166,6 +166,8 @@ def test_a_run_dumps_stores_and_remembers(backup):
     again = backup.make()
     assert "pruned" not in again["repositories"]["local"], "once a day is enough"
     assert backup.known()["first_at"] == done["at"] < backup.known()["success_at"] == again["at"]
+    backup.remember(repositories={"local": backup.known() | {"pruned_at": again["at"] + 5 * DAY}})
+    assert backup.make()["repositories"]["local"]["pruned"], "a clock that was ahead keeps nobody from it"
 
 
 def test_only_all_of_it_counts_as_a_backup(backup):
@@ -340,6 +342,12 @@ DRILLED = {"success_at": NOW - HOUR, "first_at": NOW - 90 * DAY, "drill_at": NOW
             1,
             "local: the last backup is 4 days old (why)",
         ),
+        (
+            DRILLED | {"success_at": NOW + 5 * DAY},
+            1,
+            "local: the last backup is of a moment 5 days ahead: the clock was wrong then, or is now",
+        ),
+        (DRILLED | {"drill_at": NOW + 5 * DAY}, 1, "local: not proven for 90 days: atlasctl drill"),
         (DRILLED | {"drill_words": "it is torn"}, 1, "local: not proven: it is torn"),
         (DRILLED | {"drill_at": NOW - 9 * DAY}, 1, "local: not proven for 9 days: atlasctl drill"),
         ({"success_at": NOW - HOUR, "first_at": NOW - 7 * DAY}, 0, "local 60 minutes ago, not tried yet"),
@@ -452,6 +460,16 @@ def test_the_newest_that_holds_what_is_wanted_is_chosen(backup):
     assert command._choose(backup.settings, asked(only="config", snapshot="latest"))[0].id == "00000003"
     with pytest.raises(Trouble, match="There is no snapshot 7777"):
         command._choose(backup.settings, asked(snapshot="7777"))
+
+
+def test_what_was_made_by_a_clock_that_was_ahead_is_not_the_newest(backup):
+    rows = [listed("0000000a", "2199-01-01T03:00:00Z"), listed("00000001", "2026-11-01T03:00:00Z")]
+    backup.say("snapshots", json.dumps(rows))
+    assert command._choose(backup.settings, asked())[0].id == "00000001"
+    assert drill.latest(backup.restic()).id == "00000001"
+    assert command._choose(backup.settings, asked(snapshot="0000000a"))[0].id == "0000000a"
+    backup.say("snapshots", json.dumps(rows[:1]))
+    assert command._choose(backup.settings, asked())[0].id == "0000000a", "or the clock is behind now"
 
 
 def test_a_repository_that_does_not_answer_does_not_hide_the_other(backup, capsys):

@@ -6,7 +6,7 @@ from atlasctl.trouble import Trouble
 
 
 def snapshot(day, repository="local", kind="full"):
-    made = f"2026-11-{day:02}T03:10:00.5Z"
+    made = f"2026-10-{day:02}T03:10:00.5Z"
     return Snapshot(f"{repository[:4]}{day:04}", made, ("atlas", kind), ("/var/lib/atlas",), repository)
 
 
@@ -16,7 +16,7 @@ BOTH = [snapshot(day, repository) for repository in ("local", "bucket") for day 
 @pytest.mark.parametrize(("said", "day"), [("", 23), ("1", 23), (" 3 ", 21)])
 def test_a_number_is_a_snapshot_and_enter_the_newest(said, day, capsys):
     assert choose(BOTH, lambda _: said) == snapshot(day)
-    assert "  1  loca0023  2026-11-23T03:10:00Z  full       local\n" in capsys.readouterr().out
+    assert "  1  loca0023  2026-10-23T03:10:00Z  full       local\n" in capsys.readouterr().out
 
 
 def test_what_is_no_number_shown_is_asked_again():

@@ -16,7 +16,7 @@ from atlasctl.backup import parts as parting
 from atlasctl.backup import rekey as rekeying
 from atlasctl.backup import settings as given
 from atlasctl.backup import state as memory
-from atlasctl.backup.choice import choose, moment
+from atlasctl.backup.choice import AHEAD, choose, moment, newest
 from atlasctl.backup.metrics import metrics
 from atlasctl.backup.restic import Restic, Snapshot
 from atlasctl.backup.settings import BackupSettings, Repository
@@ -149,8 +149,9 @@ def _write_to(settings: BackupSettings, asked: argparse.Namespace) -> int:
 
 def judge(settings: BackupSettings) -> tuple[int, str]:
     """Return how it is for health.d: 0, or 1 and what is the matter. An unproven backup is no backup."""
-    state, now = memory.read(settings), time.time()
-    troubles, well = [], []
+    state = memory.read(settings)
+    troubles: list[str] = []
+    well: list[str] = []
     if exchange.was_killed(settings) and not _is_restoring(settings):
         troubles.append(
             "a restore was killed in the middle: atlasctl restore --undo brings back what was there"
@@ -159,26 +160,39 @@ def judge(settings: BackupSettings) -> tuple[int, str]:
     run_words = state["runs"][-1]["words"] if state["runs"] else None
     for repository in settings.repositories:
         known = state["repositories"].get(repository.name, {})
-        name, at, proven = repository.name, known.get("success_at"), known.get("drill_at")
-        words = known.get("words") or run_words
-        if at is None and not words and now - _set_up_at(settings) < settings.warn_hours * 3600:
-            well.append(f"{name}: the first one is made tonight")
-        elif at is None:
-            troubles.append(f"{name}: no backup yet{_why(words)}")
-        elif now - at > settings.warn_hours * 3600:
-            troubles.append(f"{name}: the last backup is {ago(now - at)} old{_why(words)}")
-        elif known.get("drill_words"):
-            troubles.append(f"{name}: not proven: {known['drill_words']}")
-        elif proven is None or now - proven > settings.drill_days * 86400:
-            # A new machine has a week to come to its first drill.
-            since = proven or known.get("first_at", at)
-            if now - since > settings.drill_days * 86400:
-                troubles.append(f"{name}: not proven for {ago(now - since)}: atlasctl drill")
-            else:
-                well.append(f"{name} {ago(now - at)} ago, not tried yet")
-        else:
-            well.append(f"{name} {ago(now - at)} ago, proven {ago(now - proven)} ago")
+        is_well, words = _judge(settings, repository.name, known | {"words": known.get("words") or run_words})
+        (well if is_well else troubles).append(words)
     return (1, "; ".join(troubles)) if troubles else (0, "; ".join(well))
+
+
+def _judge(settings: BackupSettings, name: str, known: dict[str, Any]) -> tuple[bool, str]:
+    """Return whether all is well with a repository, by what is known of it, and how it stands."""
+    now, at, why = time.time(), known.get("success_at"), _why(known["words"])
+    if at is None:
+        is_new = not why and now - _set_up_at(settings) < settings.warn_hours * 3600
+        return is_new, f"{name}: the first one is made tonight" if is_new else f"{name}: no backup yet{why}"
+    if at > now + AHEAD.total_seconds():
+        words = f"{name}: the last backup is of a moment {ago(at - now)} ahead"
+        return False, f"{words}: the clock was wrong then, or is now"
+    if now - at > settings.warn_hours * 3600:
+        return False, f"{name}: the last backup is {ago(now - at)} old{why}"
+    if known.get("drill_words"):
+        return False, f"{name}: not proven: {known['drill_words']}"
+    return _judge_proof(settings, name, known, now)
+
+
+def _judge_proof(settings: BackupSettings, name: str, known: dict[str, Any], now: float) -> tuple[bool, str]:
+    """Return the same of one whose last trial, if there was any, went well."""
+    at, proven = known["success_at"], known.get("drill_at")
+    if proven is not None and proven > now + AHEAD.total_seconds():
+        proven = None
+    if proven is not None and now - proven <= settings.drill_days * 86400:
+        return True, f"{name} {ago(now - at)} ago, proven {ago(now - proven)} ago"
+    # A new machine has a week to come to its first drill.
+    since = proven or known.get("first_at", at)
+    if now - since > settings.drill_days * 86400:
+        return False, f"{name}: not proven for {ago(now - since)}: atlasctl drill"
+    return True, f"{name} {ago(now - at)} ago, not tried yet"
 
 
 def _is_restoring(settings: BackupSettings) -> bool:
@@ -234,8 +248,9 @@ def _choose(settings: BackupSettings, asked: argparse.Namespace) -> tuple[Snapsh
         raise Trouble("There is no backup to restore from: atlasctl backup list")
     if asked.snapshot or asked.at or asked.yes or not sys.stdin.isatty():
         # Of two of the same run the first repository's: it is the nearest.
-        return max(found, key=lambda one: moment(one[0]))
-    chosen = choose([one for one, _ in found])
+        chosen = newest([one for one, _ in found])
+    else:
+        chosen = choose([one for one, _ in found])
     return next(one for one in found if one[0] is chosen)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from atlasctl.backup import restore
 from atlasctl.backup import state as memory
+from atlasctl.backup.choice import newest
 from atlasctl.backup.parts import Part
 from atlasctl.backup.restic import DAMAGED, Restic, Snapshot
 from atlasctl.backup.settings import BackupSettings, Repository
@@ -40,7 +41,7 @@ def latest(restic: Restic) -> Snapshot:
     found = [one for one in restic.snapshots() if one.kind == "full"]
     if not found:
         raise Trouble(f"The repository {restic.repository.name} holds no full backup yet.")
-    return found[-1]
+    return newest(found)
 
 
 def _drill(settings: BackupSettings, parts: list[Part], repository: Repository, part: int) -> dict[str, Any]:

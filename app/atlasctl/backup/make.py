@@ -125,7 +125,8 @@ def _store(
         summary = restic.backup(contents.kind, contents.at, contents.paths, contents.exclude)
         done["snapshot"] = str(summary.get("snapshot_id", ""))[:8]
         done["added"] = int(summary.get("data_added", 0))
-        if time.time() - known.get("pruned_at", 0) > PRUNE_SECONDS[repository.directory is not None]:
+        # One that lies ahead was written by a clock that was wrong.
+        if not 0 <= began - known.get("pruned_at", 0) <= PRUNE_SECONDS[repository.directory is not None]:
             if repository.prune:
                 restic.forget()
             done["pruned"] = True
