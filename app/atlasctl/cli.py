@@ -180,11 +180,16 @@ def _backup(commands: Any) -> None:  # noqa: ANN401  (argparse does not name its
         "expire", help="for the units: remove what killed runs left, and what is too old"
     )
     verbs.add_parser("rekey", help="give the repositories another password, read from standard input")
+    make.add_argument(
+        "--if-free", action="store_true", help="for the unit: not while another one works, and without a word"
+    )
     make.add_argument("--anew", metavar="NAME", help="begin a repository again that is gone")
 
     restore = commands.add_parser("restore", help="bring a backup back; tried first, and undone with --undo")
     restore.add_argument("snapshot", nargs="?", metavar="ID", help="see atlasctl backup list; latest (asks)")
-    restore.add_argument("--at", metavar="TIME", help="the database as it was then: 2026-11-25T09:30:00Z")
+    restore.add_argument(
+        "--at", metavar="TIME", help="the database as it was then: 2026-11-25T09:30:00Z, latest"
+    )
     restore.add_argument("--to", type=Path, metavar="DIR", help="only write it to a new directory")
     restore.add_argument("--yes", action="store_true", help="do not ask")
     restore.add_argument("--undo", action="store_true", help="go back to before the last restore")

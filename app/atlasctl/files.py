@@ -53,9 +53,13 @@ def read_object(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+class BusyError(Trouble):
+    """Another process has the lock."""
+
+
 @contextmanager
 def locked(path: Path, what: str, now: str, *, patience: float = 0) -> Iterator[None]:
-    """Hold `path` as a lock; raise Trouble naming the holder when another has it after `patience` seconds."""
+    """Hold `path` as a lock; raise BusyError naming who has it after `patience` seconds."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
@@ -79,7 +83,7 @@ def _wait_for(file: TextIO, path: Path, patience: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 words = f"Busy: {_holder(path)}. Wait for it, then run this again (lock: {path})."
-                raise Trouble(words) from None
+                raise BusyError(words) from None
             if not is_told:
                 print(f"Busy: {_holder(path)}. Waiting for it.", file=sys.stderr, flush=True)
                 is_told = True

@@ -103,9 +103,10 @@ def notify(said: str) -> None:
             out.sendto(said.encode(), address.replace("@", "\0", 1))
 
 
-def stop(names: list[str]) -> None:
-    """Stop units."""
+def stop(names: list[str]) -> list[str]:
+    """Stop units; return those that go on."""
     run(["systemctl", "stop", "--", *names], timeout=100)
+    return [name for name, unit in show(names).items() if unit.active not in ("inactive", "failed")]
 
 
 def journal(unit: str, since: float, lines: int = 20) -> list[str]:

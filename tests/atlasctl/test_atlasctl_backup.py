@@ -5,6 +5,7 @@ restic is a stand-in here that says what it is told to; the scenario `memory` ha
 
 import argparse
 import json
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from atlasctl import cli
 from atlasctl.backup import command, drill, make, metrics, parts, restic, settings, tell
 from atlasctl.backup import state as memory
+from atlasctl.files import is_locked, locked
 from atlasctl.paths import Paths
 from atlasctl.trouble import Trouble
 
@@ -157,7 +159,7 @@ def test_a_run_dumps_stores_and_remembers(backup):
     for pattern in (*make.ASIDE, "*.tmp"):
         assert f"--exclude={pattern}" in stored
     (forget,) = [call for call in backup.calls() if call.startswith("forget ")]
-    assert "--keep-daily=30 --keep-monthly=2 --prune" in forget
+    assert "--keep-daily=30 --keep-monthly=2 --keep-within=1d --prune" in forget
     assert "weekly" not in forget
     assert not backup.settings.staging.exists()
     known = backup.known()
@@ -177,6 +179,135 @@ def test_only_all_of_it_counts_as_a_backup(backup):
     backup.make("config")
     assert "success_at" not in backup.known()
     assert backup.known()["config_at"]
+    assert not [call for call in backup.calls() if call.startswith("forget ")], "at night is enough"
+
+
+def test_how_all_of_it_went_is_not_hidden_by_a_part_that_went_well(backup):
+    backup.part("config", part="config", paths=["/x"])
+    failed = {"at": NOW, "kind": "full", "seconds": 5, "words": None, "repositories": {}, "parts": {}}
+    backup.remember(runs=[failed], repositories={"local": {"words": "it is full", "success_at": NOW}})
+    backup.say("backup", json.dumps({"message_type": "summary", "snapshot_id": "b" * 64}))
+    for _ in range(3):
+        assert backup.make("config")["ok"]
+    assert backup.known()["words"] == "it is full"
+    assert memory.read(backup.settings)["runs"] == [failed]
+    assert 'atlas_backup_failed{repository="local"} 1' in metrics.metrics(
+        backup.settings, memory.read(backup.settings)
+    )
+
+
+def test_what_a_killed_restore_left_is_not_stored(backup):
+    backup.part("config", part="config", paths=["/x"])
+    put(backup.directory / "restore.json", json.dumps({"at": NOW, "snapshot": "aaaa1111", "done": False}))
+    done = backup.make()
+    assert done["words"].startswith("A restore was killed, and what is here is of two moments")
+    assert "atlasctl restore --undo" in done["words"]
+    assert backup.calls() == []
+
+
+# --- snapshots every few minutes
+
+SNAPSHOT = ["backup", "--only", "database", "--repository", "local", "--if-free"]
+
+
+@pytest.fixture
+def library(backup):
+    """A database of so many items; its tool writes down what it is asked."""
+
+    def make(items="1795582200|3"):
+        script = (
+            f"echo $1 >> {backup.root}/asked\n"
+            f"case $1 in dump) echo rows > dump; echo '{{}}' > facts.json;; newest) echo '{items}';; esac"
+        )
+        backup.part("database", part="database", tool=tool(backup, script))
+        backup.part("config", part="config", paths=["/x"])
+        backup.say("backup", json.dumps({"message_type": "summary", "snapshot_id": "e" * 64}))
+        return backup.root / "asked"
+
+    return make
+
+
+def test_a_snapshot_of_the_database_says_nothing_when_all_went_well(backup, library, capsys):
+    library()
+    before = time.time()
+    assert cli.main(SNAPSHOT) == 0
+    assert capsys.readouterr() == ("", "")
+    (stored,) = [call for call in backup.calls() if call.startswith("backup ")]
+    assert "--tag=atlas,database" in stored
+    assert "/x" not in stored.split()
+    moment = stored.partition("--time=")[2][:19]
+    assert moment >= time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(before)), "nothing in it is younger"
+    known = memory.read(backup.settings)
+    assert known["runs"] == []
+    assert known["repositories"]["local"]["snapshot"] == "e" * 8
+
+
+def test_a_snapshot_that_fails_says_why(backup, library, capsys):
+    library()
+    backup.say("backup", err="Fatal: no space left on device", code=1)
+    assert cli.main(SNAPSHOT) == 1
+    assert "the disk is full" in capsys.readouterr().out
+
+
+def test_while_another_one_works_the_turn_is_passed_over(backup, library, capsys):
+    asked = library()
+    with locked(backup.settings.lock, "atlasctl restore", "now"):
+        assert cli.main(SNAPSHOT) == 0
+        assert capsys.readouterr() == ("", "")
+        assert cli.main(SNAPSHOT[:-1]) == 1
+    assert "Busy: atlasctl restore" in capsys.readouterr().err
+    assert not asked.exists()
+    assert backup.calls() == []
+
+
+def test_whoever_comes_while_a_snapshot_is_taken_waits_for_it(backup, library, capsys):
+    library()
+    lock = backup.settings.lock
+    put(backup.root / "programs/sleeping", f"#!/bin/sh\nflock {lock} sleep 2\n", 0o755)
+    lock.write_text("atlasctl backup --if-free by root, process 7, since then")
+    with subprocess.Popen([str(backup.root / "programs/sleeping")]):
+        while not is_locked(lock):
+            time.sleep(0.01)
+        assert cli.main(SNAPSHOT) == 0
+        assert backup.calls() == []
+        assert cli.main(SNAPSHOT[:-1]) == 0
+    assert "Busy: atlasctl backup --if-free by root" in capsys.readouterr().err
+
+
+def test_where_there_is_nothing_to_lose_yet_no_repository_is_begun(backup, library, capsys):
+    """What is brought back there from home is to be the repository."""
+    asked = library(items="")
+    assert cli.main(SNAPSHOT) == 0
+    assert asked.read_text() == "newest\n"
+    assert backup.calls() == []
+
+
+def test_a_machine_whose_library_is_emptied_goes_on_with_its_own_repository(backup, library):
+    library()
+    assert cli.main(SNAPSHOT) == 0
+    library(items="")
+    backup.say("snapshots", json.dumps([listed("eeeeeeee", "2026-11-25T03:00:00Z", "database")]))
+    backup.say("stats", '{"total_size": 99}')
+    assert backup.make()["ok"]
+
+
+def test_the_list_does_not_drown_in_snapshots_of_the_database(backup, capsys):
+    rows = [listed(f"{minute:08}", f"2026-11-03T03:{minute:02}:00Z", "database") for minute in range(20)]
+    rows.append(listed("aaaa0001", "2026-11-03T03:09:30Z"))
+    rows += [listed(f"bbbb000{n}", f"2026-11-02T03:0{n}:00Z", "config") for n in range(5)]
+    backup.say("snapshots", json.dumps(rows))
+    assert cli.main(["backup", "list"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[:5] == [
+        "00000019 03:19 UTC on 3 November database local",
+        "and 9 more since 03:10 UTC on 3 November: atlasctl restore --at TIME",
+        "aaaa0001 03:09 UTC on 3 November full local",
+        "00000009 03:09 UTC on 3 November database local",
+        "and 9 more since 03:00 UTC on 3 November: atlasctl restore --at TIME",
+    ]
+    assert len(lines) == 10
+    assert cli.main(["backup", "list", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 26
 
 
 @pytest.mark.parametrize("verb", ["dump", "verify"])
@@ -293,6 +424,18 @@ def test_a_backup_that_did_not_read_all_is_none(backup):
     assert backup.calls()[-1] == "forget d", "it would be the newest"
 
 
+def test_one_that_may_not_be_deleted_there_is_not_taken_for_a_backup(backup):
+    half = "d" * 64
+    said = json.dumps({"message_type": "summary", "snapshot_id": half})
+    backup.say("backup", said, "error: /x: input/output error", 3)
+    backup.say("forget", err="AccessDenied", code=1)
+    with pytest.raises(Trouble, match="did not get all there is"):
+        backup.restic().backup("full", NOW, [Path("/x")], [])
+    rows = [listed("00000001", "2026-11-01T03:00:00Z"), listed(half[:8], "2026-11-02T03:00:00Z")]
+    backup.say("snapshots", json.dumps(rows))
+    assert [one.id for one in backup.restic().snapshots()] == ["00000001"]
+
+
 def test_whether_a_repository_was_made_is_known_or_nobody_can_say(backup):
     assert backup.restic().is_there()
     backup.say("cat", err=MISSING, code=1)
@@ -389,7 +532,7 @@ def test_one_bad_repository_is_enough(backup, monkeypatch):
 
 def test_a_torn_memory_is_no_memory(backup):
     put(backup.settings.state, '{"runs": [')
-    assert memory.read(backup.settings) == {"runs": [], "drills": [], "repositories": {}}
+    assert memory.read(backup.settings) == {"runs": [], "drills": [], "repositories": {}, "half": []}
 
 
 def test_runs_are_remembered_up_to_a_number(backup):
@@ -440,6 +583,10 @@ def asked(**given):
     )
 
 
+def chosen_of(backup, wanted):
+    return command._choose(command._found(backup.settings, wanted), wanted)
+
+
 def listed(identity, moment, kind="full"):
     return {"short_id": identity, "time": moment, "tags": ["atlas", kind], "paths": ["/x"]}
 
@@ -456,20 +603,21 @@ def test_the_newest_that_holds_what_is_wanted_is_chosen(backup):
         "00000003": asked(), "00000009": asked(only="database"), "00000001": asked(snapshot="00000001ffff"),
     }  # fmt: skip
     for identity, wanted in chosen.items():
-        assert command._choose(backup.settings, wanted)[0].id == identity
-    assert command._choose(backup.settings, asked(only="config", snapshot="latest"))[0].id == "00000003"
+        assert chosen_of(backup, wanted)[0].id == identity
+    assert chosen_of(backup, asked(only="config", snapshot="latest"))[0].id == "00000003"
+    assert chosen_of(backup, asked(at="2026-11-10T03:00:00Z"))[0].id == "00000003", "it has the files"
     with pytest.raises(Trouble, match="There is no snapshot 7777"):
-        command._choose(backup.settings, asked(snapshot="7777"))
+        chosen_of(backup, asked(snapshot="7777"))
 
 
 def test_what_was_made_by_a_clock_that_was_ahead_is_not_the_newest(backup):
     rows = [listed("0000000a", "2199-01-01T03:00:00Z"), listed("00000001", "2026-11-01T03:00:00Z")]
     backup.say("snapshots", json.dumps(rows))
-    assert command._choose(backup.settings, asked())[0].id == "00000001"
+    assert chosen_of(backup, asked())[0].id == "00000001"
     assert drill.latest(backup.restic()).id == "00000001"
     assert command._choose(backup.settings, asked(snapshot="0000000a"))[0].id == "0000000a"
     backup.say("snapshots", json.dumps(rows[:1]))
-    assert command._choose(backup.settings, asked())[0].id == "0000000a", "or the clock is behind now"
+    assert chosen_of(backup, asked())[0].id == "0000000a", "or the clock is behind now"
 
 
 def test_a_repository_that_does_not_answer_does_not_hide_the_other(backup, capsys):
@@ -480,15 +628,22 @@ def test_a_repository_that_does_not_answer_does_not_hide_the_other(backup, capsy
         f"echo '{json.dumps([listed('00000003', '2026-11-03T03:00:00Z')])}'\n",
         0o755,
     )
-    snapshot, chosen = command._choose(backup.settings, asked())
+    snapshot, chosen = chosen_of(backup, asked())
     assert (snapshot.id, chosen.repository.name) == ("00000003", "local")
     assert "bucket does not say what it holds: nobody answers there" in capsys.readouterr().err
+
+
+def test_on_the_first_day_a_moment_is_of_the_database_alone(backup):
+    backup.say("snapshots", json.dumps([listed("00000009", "2026-11-09T03:00:00Z", "database")]))
+    assert chosen_of(backup, asked(at="2026-11-10T03:00:00Z"))[0].id == "00000009"
+    with pytest.raises(Trouble, match="no backup to restore from"):
+        chosen_of(backup, asked())
 
 
 def test_without_any_backup_it_says_so(backup):
     backup.say("snapshots", "null")
     with pytest.raises(Trouble, match="no backup to restore from"):
-        command._choose(backup.settings, asked())
+        chosen_of(backup, asked())
 
 
 # --- mail

@@ -250,6 +250,15 @@ def test_when_it_cannot_be_taken_back_either_it_says_what_to_do(here, monkeypatc
     assert is_as_before(here)
 
 
+def test_nothing_is_exchanged_under_whoever_does_not_stop(here, monkeypatch):
+    monkeypatch.setattr(systemd, "stop", lambda units: units[:1])
+    with pytest.raises(Trouble, match=r"^atlas-api\.service does not stop: .*\. Nothing was changed\.$"):
+        here.exchange()
+    assert is_as_before(here)
+    assert not exchange.was_killed(here.settings)
+    monkeypatch.undo()
+
+
 def test_one_part_is_put_in_place_and_taken_back_alone(here):
     here.exchange("config")
     assert here.now() == ("new", HERE | {"atlas.env": "old"})

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 
 from atlasctl import cli
 from atlasctl.backup import drill as drilling
-from atlasctl.backup import make, parts, restic, restore, settings
+from atlasctl.backup import make, parts, pieces, restic, restore, settings
 from atlasctl.backup.parts import Part
 from atlasctl.backup.restic import Snapshot
 from atlasctl.paths import Paths
 from atlasctl.trouble import Trouble
 
+#: 2026-11-25T03:00:00Z
+MORNING = 1_795_575_600
 SNAPSHOT = Snapshot("1a2b3c4d", "2026-11-25T03:10:00Z", ("atlas", "full"), (), "local")
 
 
@@ -107,7 +110,10 @@ class Kept:
 
     def backup(self, kind="full"):
         chosen = self.parts() if kind == "full" else self.parts(kind)
-        done = make.make(self.settings, chosen, kind, self.settings.repositories, anew=None)
+        is_part = kind == "database"
+        done = make.make(
+            self.settings, chosen, kind, self.settings.repositories, anew=None, in_pieces=is_part
+        )
         assert done["ok"], done
         return next(one for one in reversed(self.restic.snapshots()) if one.kind == kind)
 
@@ -233,3 +239,101 @@ def test_what_is_said_in_the_end_is_what_was_restored(kept, capsys):
     assert cli.main(["restore", "--undo"]) == 0
     assert (kept.root / "settings/env").read_text() == "changed"
     assert not list(kept.root.rglob(".atlas-re*"))
+
+
+# --- to a moment, where no archive is kept
+
+LIVE_TOOL = """#!/bin/sh
+# A database that is a file.
+cd_=$(dirname "$0")
+case $1 in
+    dump) cp "$cd_/atlas" database.dump; echo '{"items": 3}' > facts.json ;;
+    load) cp database.dump "$cd_/$2" ;;
+    swap) mv "$cd_/atlas" "$cd_/$3"; mv "$cd_/$2" "$cd_/atlas" ;;
+    exists) test -f "$cd_/$2" || exit 3 ;;
+    drop) rm -f "$cd_/$2" ;;
+    newest) echo '1795582200|3' ;;
+    url) echo "sqlite:///$2" ;;
+esac
+"""
+
+
+@pytest.fixture(scope="module")
+def morning(tmp_path_factory):
+    """Back up at 3:00, and the database alone at 3:05 and 3:10: it says which it is."""
+    if shutil.which("restic") is None:
+        pytest.skip("restic is not installed")
+    kept = Kept(tmp_path_factory.mktemp("minutes"))
+    kept.put("tool", LIVE_TOOL)
+    for minute, kind in ((0, "full"), (5, "database"), (10, "database")):
+        kept.put("atlas", f"as of 3:{minute:02}")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(restic, "CACHE", str(kept.root / "cache"))
+            patch.setattr(time, "time", lambda at=MORNING + minute * 60: at)
+            patch.setattr(pieces, "BYTES", 4)
+            patch.setattr(pieces, "IN_A_DIRECTORY", 2)
+            kept.backup(kind)
+    return kept
+
+
+@pytest.fixture
+def minutes(morning, monkeypatch):
+    kept = morning
+    monkeypatch.setattr(restic, "CACHE", str(kept.root / "cache"))
+    monkeypatch.setenv("ATLASCTL_ROOT", str(kept.root))
+    kept.put("atlas", "after the mistake")
+    kept.put("originals/two", "fetched at 3:07")
+    return kept
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("at", "found"),
+    [("2026-11-25T03:04:59Z", "3:00"), ("2026-11-25T04:05:00+01:00", "3:05"), ("latest", "3:10")],
+)
+def test_a_moment_is_that_of_the_newest_snapshot_before_it(minutes, capsys, at, found):
+    assert cli.main(["restore", "--at", at, "--yes"]) == 0
+    said = capsys.readouterr().out
+    assert (minutes.root / "atlas").read_text() == f"as of {found}"
+    assert f"with the database of 2026-11-25T0{found}:00Z (snapshot " in said
+    assert ": Database, Originals, Settings; 3 items." in said
+    assert (minutes.root / "originals/two").exists(), "what was fetched since stays"
+    assert cli.main(["restore", "--undo"]) == 0
+    assert (minutes.root / "atlas").read_text() == "after the mistake"
+    assert not (minutes.settings.directory / "restored").exists()
+
+
+@pytest.mark.slow
+def test_what_is_stored_in_pieces_is_written_to_a_directory_whole(minutes, tmp_path):
+    newest = minutes.restic.snapshots()[-1]
+    assert minutes.restic.size(newest.id, [minutes.settings.staging / "database/database.dump.pieces"]) > 4
+    assert cli.main(["restore", newest.id, "--to", str(tmp_path / "look")]) == 0
+    (dump,) = (tmp_path / "look").rglob("database.dump")
+    assert dump.read_text() == "as of 3:10"
+    assert not list((tmp_path / "look").rglob("*.pieces"))
+
+
+@pytest.mark.slow
+def test_a_moment_before_all_snapshots_is_refused_with_the_first_there_is(minutes, capsys):
+    for at, words in {
+        "2026-11-25T02:59:59Z": "from before 2026-11-25T02:59:59Z; the first is of 2026-11-25T03:00:00Z",
+        "2026-11-25T03:04:59": "'2026-11-25T03:04:59' is no time with a zone",
+    }.items():
+        assert cli.main(["restore", "--at", at, "--yes"]) == 1
+        assert words in capsys.readouterr().err
+    assert (minutes.root / "atlas").read_text() == "after the mistake"
+
+
+@pytest.mark.slow
+def test_of_the_last_day_all_snapshots_are_kept_and_of_days_before_the_last(minutes, monkeypatch):
+    minutes.restic.forget()
+    assert len(minutes.restic.snapshots()) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: MORNING + 2 * 86400)
+        minutes.backup("database")
+    minutes.restic.forget()
+    assert [(one.kind, one.time[:16]) for one in minutes.restic.snapshots()] == [
+        ("full", "2026-11-25T03:00"),
+        ("database", "2026-11-25T03:10"),
+        ("database", "2026-11-27T03:00"),
+    ]

@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from atlasctl.backup.choice import AHEAD, choose, moment, newest
 from atlasctl.backup.metrics import metrics
 from atlasctl.backup.restic import Restic, Snapshot
 from atlasctl.backup.settings import BackupSettings, Repository
-from atlasctl.files import is_locked, locked, write
+from atlasctl.files import BusyError, is_locked, locked, write
 from atlasctl.paths import Paths
 from atlasctl.release.store import lock_file
 from atlasctl.trouble import Trouble
@@ -29,6 +31,10 @@ from atlasctl.words import ago, clock, stamp, utc_now
 FILE = "atlas_backup.prom"
 #: With --wait, seconds for which another one is waited for; what tidies up must not keep a unit from ending.
 WAIT_SECONDS, TIDY_SECONDS = 6 * 3600, 60
+#: What a timer does every few minutes, and is waited for, so that nobody has to try twice.
+SNAPSHOT, SNAPSHOT_SECONDS = "backup --if-free", 600
+#: Of more snapshots than that of the database alone, one after another, the list says how many they are.
+SHOWN_IN_A_ROW = 3
 
 
 def backup(paths: Paths, asked: argparse.Namespace) -> int:
@@ -59,14 +65,28 @@ def backup(paths: Paths, asked: argparse.Namespace) -> int:
 
 
 def _make(settings: BackupSettings, asked: argparse.Namespace) -> int:
+    if not asked.if_free:
+        return _make_one(settings, asked, quiet=False)
+    try:
+        return _make_one(settings, asked, quiet=True)
+    except BusyError:  # a backup, or a restore: the next turn is soon
+        return 0
+
+
+def _make_one(settings: BackupSettings, asked: argparse.Namespace, *, quiet: bool) -> int:
     parts = _parts(settings, asked.only)
-    with _alone(settings, "backup", WAIT_SECONDS if asked.wait else 0):
+    with _alone(settings, SNAPSHOT if quiet else "backup", WAIT_SECONDS if asked.wait else 0):
         if asked.anew:
             settings.repository(asked.anew)
         repositories = _repositories(settings, asked.repository)
-        done = make.make(settings, parts, asked.only or "full", repositories, anew=asked.anew)
+        if quiet and not restore.newest(parts)[1]:
+            return 0  # nothing to lose yet, and perhaps what is to be brought back is still to come
+        done = make.make(
+            settings, parts, asked.only or "full", repositories, anew=asked.anew, in_pieces=quiet
+        )
         _write_metrics(settings)
-    print(json.dumps(done, indent=1) if asked.json else make.words(done))
+    if not (quiet and done["ok"]):
+        print(json.dumps(done, indent=1) if asked.json else make.words(done))
     return 0 if done["ok"] else 1
 
 
@@ -114,12 +134,14 @@ def _restore(settings: BackupSettings, asked: argparse.Namespace) -> int:
         if trouble := exchange.undo(settings, everything):  # which may be why there is to be a restore
             print(trouble, file=sys.stderr)
     began = time.monotonic()
-    snapshot, restic = _choose(settings, asked)
+    found = _found(settings, asked)
+    snapshot, restic = _choose(found, asked)
     parts = [one for one in _parts(settings, asked.only) if one.kind != "reading"]
+    what = f"of {_when(snapshot)}"
     try:
         copy = restore.fetch(settings, restic, snapshot, parts, restore.PLACE)
         if asked.at:
-            restore.rewind(copy, asked.at)
+            what = restore.rewind(settings, copy, asked.at, found)
         restore.load(copy, exchange.RESTORED)
         words = restore.question(everything, copy)
         if words and not asked.yes and not restore.ask(words):
@@ -129,7 +151,6 @@ def _restore(settings: BackupSettings, asked: argparse.Namespace) -> int:
         exchange.exchange(settings, everything, snapshot.id, copy.parts, copy.paths)
     finally:
         restore.discard(settings, parts, exchange.RESTORED, restore.PLACE)
-    what = f"as of {asked.at}" if asked.at else f"of {_when(snapshot)}"
     titles = ", ".join(one.title for one in copy.parts) + (f"; {count} items" if count else "")
     print(
         f"Restored snapshot {snapshot.id} from {snapshot.repository}, {what}: {titles}.\n"
@@ -141,7 +162,7 @@ def _restore(settings: BackupSettings, asked: argparse.Namespace) -> int:
 
 def _write_to(settings: BackupSettings, asked: argparse.Namespace) -> int:
     place = to_directory(asked.to)
-    snapshot, restic = _choose(settings, asked)
+    snapshot, restic = _choose(_found(settings, asked), asked)
     restore.write_to(settings, restic, snapshot, _parts(settings, asked.only) if asked.only else None, place)
     print(f"Snapshot {snapshot.id} of {_when(snapshot)} is in {place}. Nothing else was changed.")
     return 0
@@ -196,7 +217,7 @@ def _judge_proof(settings: BackupSettings, name: str, known: dict[str, Any], now
 
 
 def _is_restoring(settings: BackupSettings) -> bool:
-    return is_locked(settings.lock) and "atlasctl restore" in settings.lock.read_text(encoding="utf-8")
+    return is_locked(settings.lock) and "atlasctl restore" in _who(settings.lock)
 
 
 def _set_up_at(settings: BackupSettings) -> float:
@@ -219,17 +240,27 @@ def _list(settings: BackupSettings, asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps([one._asdict() for one in found], indent=1))
         return code
-    for one in found:
-        print(f"{one.id}  {_when(one):28} {one.kind:10} {one.repository}")
+    for line in _lines(found):
+        print(line)
     if not found:
         print("No backup yet. Make one: atlasctl backup")
     return code
 
 
-def _choose(settings: BackupSettings, asked: argparse.Namespace) -> tuple[Snapshot, Restic]:
-    """Return the snapshot asked for, or chosen, or the newest that holds what is wanted, and who has it."""
+def _lines(found: list[Snapshot]) -> Iterator[str]:
+    """Yield a line a snapshot; of many in a row that hold the database alone the first and how many more."""
+    for (kind, _), group in groupby(found, lambda one: (one.kind, one.repository)):
+        row = list(group)
+        shown = row if kind != "database" or len(row) <= SHOWN_IN_A_ROW else row[:1]
+        for one in shown:
+            yield f"{one.id}  {_when(one):28} {one.kind:10} {one.repository}"
+        if more := len(row) - len(shown):
+            yield f"{'':8}  and {more} more since {_when(row[-1])}: atlasctl restore --at TIME"
+
+
+def _found(settings: BackupSettings, asked: argparse.Namespace) -> list[tuple[Snapshot, Restic]]:
+    """Return all snapshots of the repositories that answer, and who has them."""
     troubles, found = [], []
-    kinds = {"full", asked.only}
     for repository in _repositories(settings, asked.repository):
         restic = Restic(settings, repository)
         try:
@@ -238,11 +269,19 @@ def _choose(settings: BackupSettings, asked: argparse.Namespace) -> tuple[Snapsh
             troubles.append(str(error))
     for trouble in troubles:
         print(f"atlasctl: {trouble}", file=sys.stderr)
+    return found
+
+
+def _choose(found: list[tuple[Snapshot, Restic]], asked: argparse.Namespace) -> tuple[Snapshot, Restic]:
+    """Return the snapshot asked for, or chosen, or the newest that holds what is wanted, and who has it."""
     if asked.snapshot and asked.snapshot != "latest":
         match = [one for one in found if asked.snapshot.startswith(one[0].id)]
         if not match:
             raise Trouble(f"There is no snapshot {asked.snapshot}: atlasctl backup list")
         return match[0]
+    kinds = {"full", asked.only}
+    if asked.at and not any(one.kind in kinds for one, _ in found):
+        kinds.add("database")  # on the first day there is nothing else
     found = [one for one in found if one[0].kind in kinds]
     if not found:
         raise Trouble("There is no backup to restore from: atlasctl backup list")
@@ -284,9 +323,16 @@ def _repositories(settings: BackupSettings, name: str | None) -> tuple[Repositor
 
 
 def _alone(settings: BackupSettings, what: str, patience: float = 0) -> Any:  # noqa: ANN401
+    if what != SNAPSHOT and f"atlasctl {SNAPSHOT} " in _who(settings.lock):
+        patience = max(patience, SNAPSHOT_SECONDS)
     for stop in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C: scratch places are cleared
         signal.signal(stop, signal.default_int_handler)
     return locked(settings.lock, f"atlasctl {what}", stamp(utc_now()), patience=patience)
+
+
+def _who(lock: Path) -> str:
+    """Return who has the lock, or had it last."""
+    return lock.read_text(encoding="utf-8") if lock.exists() else ""
 
 
 def _write_metrics(settings: BackupSettings) -> None:

@@ -25,6 +25,10 @@ BESIDE_REPLACED = ".atlas-replaced"
 START_SECONDS = 120
 
 
+class RunningError(Trouble):
+    """Who works on what is to be exchanged does not stop."""
+
+
 class Replaced(NamedTuple):
     """What a restore has replaced, or was replacing."""
 
@@ -70,6 +74,10 @@ def exchange(
     try:
         _exchange(everything, parts, paths)
         _write(settings, known._replace(done=True))
+    except RunningError as error:
+        systemd.restart(_units(parts), timeout=START_SECONDS)
+        _journal(settings).unlink(missing_ok=True)
+        raise Trouble(f"{error}. Nothing was changed.") from None
     except BaseException as error:
         words = f"What was restored could not be put in place: {str(error) or type(error).__name__}"
         try:
@@ -84,7 +92,7 @@ def exchange(
 
 def _exchange(everything: list[Part], parts: list[Part], paths: dict[Path, Path]) -> None:
     units = _units(parts)
-    systemd.stop(units)
+    _stop(units)
     for part in parts:
         if part.tool:
             call(part, "swap", RESTORED, REPLACED)
@@ -111,7 +119,7 @@ def undo(settings: BackupSettings, everything: list[Part]) -> str | None:
     if lost := set(known.parts or ()) - {part.name for part in parts}:
         raise Trouble(f"Nothing here says any more where {', '.join(sorted(lost))} belongs: run site.yml")
     units = _units(parts)
-    systemd.stop(units)
+    _stop(units)
     for part in parts:
         if part.tool and has(part, REPLACED):
             call(part, "swap", REPLACED, UNDONE)
@@ -152,6 +160,12 @@ def is_half_forgotten(settings: BackupSettings) -> bool:
     """Whether somebody was killed while removing."""
     known = _read(settings)
     return known is not None and known.undone
+
+
+def _stop(units: list[str]) -> None:
+    """Stop who works on it. Raises RunningError when somebody goes on: nothing may be exchanged under him."""
+    if going := systemd.stop(units):
+        raise RunningError(f"{', '.join(going)} does not stop: systemctl status {going[0]}")
 
 
 def _units(parts: list[Part]) -> list[str]:

@@ -7,12 +7,14 @@ after, so whatever a dump names is among the files.
 import grp
 import hashlib
 import json
+import math
 import pwd
 import shutil
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from atlasctl.backup import exchange, pieces
 from atlasctl.backup import state as memory
 from atlasctl.backup.parts import Part, call
 from atlasctl.backup.restic import Restic
@@ -38,7 +40,7 @@ class Contents(NamedTuple):
     """What a snapshot is made of."""
 
     kind: str
-    #: Seconds since 1970; the same in all repositories.
+    #: Seconds since 1970, the same in all repositories: nothing in the databases is younger.
     at: float
     paths: list[Path]
     exclude: list[str]
@@ -53,21 +55,23 @@ def make(
     repositories: tuple[Repository, ...],
     *,
     anew: str | None,
+    in_pieces: bool = False,
 ) -> Run:
     """Make one backup; return how it went, repository by repository. What failed is in the run's words.
 
-    `anew` names a repository that may be begun again if it is gone.
+    `anew` names a repository that may be begun again if it is gone; `in_pieces` suits what is stored often.
     """
     began = time.time()
     run_: Run = {"at": began, "kind": kind, "repositories": {}, "parts": {}, "words": None}
     try:
-        run_["parts"] = {name: {"bytes": one["bytes"]} for name, one in _stage(settings, parts).items()}
+        facts, at = _stage(settings, parts, in_pieces=in_pieces)
+        run_["parts"] = {name: {"bytes": one["bytes"]} for name, one in facts.items()}
     except Trouble as error:
         run_["words"] = str(error)
     else:
         paths = [settings.staging, *(path for part in parts for path in part.paths if path.exists())]
         exclude = [*ASIDE, *(one for part in parts for one in part.exclude)]
-        contents = Contents(kind, began, paths, exclude, _is_empty(parts))
+        contents = Contents(kind, at, paths, exclude, _is_empty(parts))
         for one in repositories:
             run_["repositories"][one.name] = _store(settings, one, contents, anew=anew == one.name)
     discard(settings)  # before anything is written down: it may be what filled the disk
@@ -82,12 +86,20 @@ def discard(settings: BackupSettings) -> None:
     shutil.rmtree(settings.staging, ignore_errors=True)
 
 
-def _stage(settings: BackupSettings, parts: list[Part]) -> dict[str, Any]:
-    """Dump what has to be dumped, read it back, and write down what it is."""
+def _stage(settings: BackupSettings, parts: list[Part], *, in_pieces: bool) -> tuple[dict[str, Any], float]:
+    """Dump what has to be dumped, read it back, and write down what it is.
+
+    Return that, and when the last of it was dumped.
+    """
+    if exchange.was_killed(settings):
+        raise Trouble(
+            "A restore was killed, and what is here is of two moments: atlasctl restore --undo first."
+        )
     discard(settings)  # of a run that was killed
     settings.staging.mkdir(mode=0o700, parents=True)
     last = memory.read(settings)["runs"]
     facts: dict[str, Any] = {}
+    at = time.time()
     for part in parts:
         if part.tool is None:
             continue
@@ -98,16 +110,21 @@ def _stage(settings: BackupSettings, parts: list[Part]) -> dict[str, Any]:
         )
         words = f"{part.title}: there is no room for the dump below {settings.staging}"
         need_room(settings.staging, int(before * 1.2), words)
-        for verb in ("dump", "verify"):
-            call(part, verb, cwd=place)
+        call(part, "dump", cwd=place)
+        at = time.time()
+        call(part, "verify", cwd=place)
         files = {one.name: digest(one) for one in sorted(place.iterdir())}
         total = sum(one.stat().st_size for one in place.iterdir())
         facts[part.name] = {"bytes": total, "files": files, "facts": read_object(place / "facts.json")}
+        if in_pieces:
+            for one in list(place.iterdir()):
+                if one.stat().st_size > pieces.BYTES:
+                    pieces.split(one)
     write_json(
         settings.staging / MANIFEST,
         {"at": stamp(utc_now()), "parts": facts, "release": _release(), **_names()},
     )
-    return facts
+    return facts, math.ceil(at)  # restic keeps whole seconds
 
 
 def _store(
@@ -119,14 +136,15 @@ def _store(
     done: dict[str, Any] = {"words": None, "snapshot": None, "added": 0, "stored": None}
     known = memory.of(memory.read(settings), repository.name)
     try:
-        restic.prepare(is_known="success_at" in known and not anew)
-        if contents.is_empty and "success_at" not in known and not anew:
+        restic.prepare(is_known="snapshot" in known and not anew)
+        if contents.is_empty and "snapshot" not in known and not anew:
             _refuse_before_others(restic)
         summary = restic.backup(contents.kind, contents.at, contents.paths, contents.exclude)
         done["snapshot"] = str(summary.get("snapshot_id", ""))[:8]
         done["added"] = int(summary.get("data_added", 0))
         # One that lies ahead was written by a clock that was wrong.
-        if not 0 <= began - known.get("pruned_at", 0) <= PRUNE_SECONDS[repository.directory is not None]:
+        is_due = not 0 <= began - known.get("pruned_at", 0) <= PRUNE_SECONDS[repository.directory is not None]
+        if is_due and contents.kind == "full":  # at night
             if repository.prune:
                 restic.forget()
             done["pruned"] = True
@@ -185,15 +203,17 @@ def _names() -> dict[str, dict[int, str]]:
 
 def _remember(settings: BackupSettings, run_: Run) -> None:
     state = memory.read(settings)
-    state["runs"].append(run_)
+    # What counts as a backup is all of it. A part, made every few minutes, is not to hide how that went.
+    if is_full := run_["kind"] == "full":
+        state["runs"].append(run_)
     for name, done in run_["repositories"].items():
         known = memory.of(state, name)
-        known["words"] = done["words"]
+        if is_full:
+            known["words"] = done["words"]
         if done["snapshot"]:
             known["snapshot"] = done["snapshot"]
             known[f"{run_['kind']}_at"] = run_["at"]
-            # What counts as a backup is all of it.
-            if run_["kind"] == "full":
+            if is_full:
                 known["success_at"] = run_["at"]
                 known.setdefault("first_at", run_["at"])
         if done.get("pruned"):

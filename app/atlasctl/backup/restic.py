@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from atlasctl.backup import state as memory
 from atlasctl.backup.parts import LONG_SECONDS
 from atlasctl.backup.settings import BackupSettings, Repository
 from atlasctl.run import TIMED_OUT, Result, run
@@ -99,6 +100,8 @@ class Restic:
         summary = _last(done.out, "summary")
         if done.code == INCOMPLETE:
             if half := summary.get("snapshot_id"):  # it would be taken for the newest
+                # Where our key may not delete it stays, and nobody can see what it is.
+                memory.remember_half(self._settings, half[:8])
                 self._call("forget", half, timeout=LONG_SECONDS)
             raise self._trouble("did not get all there is", done)
         if done.code != 0:
@@ -106,17 +109,22 @@ class Restic:
         return summary
 
     def snapshots(self) -> list[Snapshot]:
-        """List our snapshots, the oldest first; a repository that was not made yet has none."""
+        """List our snapshots, the oldest first, without such as did not get all there was.
+
+        A repository that was not made yet has none.
+        """
         done = self._call("snapshots", "--json", f"--tag={TAG}", timeout=LONG_SECONDS)
         if done.code != 0 and not _is_missing(done.err):
             raise self._trouble("does not say what it holds", done)
         said = done.out if done.code == 0 else "[]"
+        half = memory.read(self._settings)["half"]
         found = [
             Snapshot(
                 one["short_id"], one["time"], tuple(one.get("tags") or ()), tuple(one["paths"]),
                 self.repository.name,
             )
             for one in json.loads(said or "[]") or []
+            if one["short_id"] not in half
         ]  # fmt: skip
         return sorted(found, key=lambda one: one.time)
 
@@ -160,6 +168,8 @@ class Restic:
     def forget(self) -> None:
         """Remove what is older than is kept, and the data only that had."""
         keep = [f"--keep-{name}={count}" for name, count in self._settings.keep.items() if count]
+        if self.repository.directory:  # of the last day all: one of them is from just before the mistake
+            keep.append("--keep-within=1d")
         # Half-empty packs are left alone: to write them anew costs more requests than the room is worth.
         argv = ["forget", f"--tag={TAG}", "--group-by=tags", *keep, "--prune", "--max-unused=10%"]
         self.must("could not be pruned", *argv, timeout=LONG_SECONDS)

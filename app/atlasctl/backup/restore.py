@@ -2,10 +2,13 @@
 
 import shutil
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from atlasctl.backup import trees
+from atlasctl.backup import pieces, trees
+from atlasctl.backup.choice import moment
+from atlasctl.backup.choice import newest as newest_of
 from atlasctl.backup.exchange import RESTORED
 from atlasctl.backup.make import ASIDE, MANIFEST, digest, manifest, need_room
 from atlasctl.backup.parts import LONG_SECONDS, Part, call
@@ -13,7 +16,7 @@ from atlasctl.backup.restic import Restic, Snapshot
 from atlasctl.backup.settings import BackupSettings
 from atlasctl.run import run
 from atlasctl.trouble import Trouble
-from atlasctl.words import ago
+from atlasctl.words import ago, parse, stamp
 
 PLACE = "restored"
 
@@ -49,6 +52,8 @@ def fetch(
         for path in here:
             _let_through(target, path)
     dumps = _below(settings.directory / place, settings.staging)
+    for part in parts:
+        pieces.join(dumps / part.name)
     told = manifest(dumps)
     found = [part for part in parts if part.name in told["parts"] or {*part.paths} & {*paths}]
     if not found:
@@ -71,26 +76,57 @@ def write_to(
     words = f"Nothing was written of snapshot {snapshot.id}: there is no room for it at {place}"
     need_room(place, restic.size(snapshot.id, wanted), words)
     restic.restore(snapshot.id, place, wanted)
+    for dump in _below(place, settings.staging).glob("*/"):
+        pieces.join(dump)
 
 
-def rewind(copy: Copy, moment: str) -> None:
-    """Put the database of a moment in the place of the snapshot's. Raises Trouble when it cannot be known."""
+def rewind(settings: BackupSettings, copy: Copy, at: str, found: list[tuple[Snapshot, Restic]]) -> str:
+    """Put the database of a moment in the place of the snapshot's, and say which moment that is.
+
+    Where no archive is kept, it is that of the newest of the snapshots `found` before it. Raises Trouble
+    when there is none.
+    """
     part = next((one for one in copy.parts if one.tool), None)
     if part is None:
         raise Trouble("A moment can be restored only of the database, which is not wanted here.")
-    if not Path(f"{part.tool}-at").exists():
-        raise Trouble("This database keeps no archive of moments. Choose a snapshot: atlasctl backup list")
     place = copy.dumps / part.name
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(mode=0o700)
-    done = run([f"{part.tool}-at", moment, str(place)], timeout=LONG_SECONDS)
-    if done.code != 0:
-        raise Trouble(f"{part.title}: {done.words}")
+    if Path(f"{part.tool}-at").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(mode=0o700)
+        done = run([f"{part.tool}-at", at, str(place)], timeout=LONG_SECONDS)
+        if done.code != 0:
+            raise Trouble(f"{part.title}: {done.words}")
+        words = f"as of {at}"
+    else:
+        snapshot, restic = _before(at, found)
+        if snapshot.id != copy.snapshot.id:
+            earlier = fetch(settings, restic, snapshot, [part], f"{PLACE}/moment")
+            shutil.rmtree(place, ignore_errors=True)
+            (earlier.dumps / part.name).rename(place)
+        words = (
+            f"with the database of {stamp(moment(snapshot))} (snapshot {snapshot.id}), the newest there is"
+        )
+        words += "" if at == "latest" else f" up to {at}"
     # What was fetched between the snapshot and that moment is not in the snapshot: it is here, or nowhere.
     for other in copy.parts:
         for path in other.paths if other.kind == "originals" else ():
             if path in copy.paths and path.is_dir():
                 trees.add(path, copy.paths[path], (*other.exclude, *ASIDE))
+    return words
+
+
+def _before(at: str, found: list[tuple[Snapshot, Restic]]) -> tuple[Snapshot, Restic]:
+    """Return the newest snapshot that holds the database and was made at a moment or before."""
+    wanted = datetime.max.replace(tzinfo=UTC) if at == "latest" else parse(at)
+    if wanted is None:
+        raise Trouble(f"{at!r} is no time with a zone, such as 2026-11-26T20:15:00Z.")
+    held = [one for one in found if one[0].kind in {"full", "database"}]
+    before = [one for one in held if moment(one[0]) <= wanted]
+    if not before:
+        since = f"; the first is of {stamp(min(moment(one) for one, _ in held))}" if held else ""
+        raise Trouble(f"There is no snapshot from before {at}{since}. Nothing was changed.")
+    chosen = newest_of([one for one, _ in before])
+    return next(one for one in before if one[0] is chosen)
 
 
 def load(copy: Copy, name: str) -> None:

@@ -6,6 +6,7 @@ from atlasctl.backup.settings import BackupSettings
 from atlasctl.files import read_object, write_json
 
 KEPT_RUNS = 100
+KEPT_HALF = 1000
 
 State = dict[str, Any]
 
@@ -17,6 +18,7 @@ def read(settings: BackupSettings) -> State:
         "runs": known.get("runs", []),
         "drills": known.get("drills", []),
         "repositories": known.get("repositories", {}),
+        "half": known.get("half", []),
     }
 
 
@@ -25,6 +27,13 @@ def write(settings: BackupSettings, state: State) -> None:
     for name in ("runs", "drills"):
         state[name] = state[name][-KEPT_RUNS:]
     write_json(settings.state, state)
+
+
+def remember_half(settings: BackupSettings, snapshot: str) -> None:
+    """Remember a snapshot that did not get all there was: nobody restores it."""
+    state = read(settings)
+    state["half"] = [*state["half"], snapshot][-KEPT_HALF:]
+    write(settings, state)
 
 
 def of(state: State, repository: str) -> dict[str, Any]:
