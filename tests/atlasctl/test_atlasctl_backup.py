@@ -615,7 +615,7 @@ def test_what_was_made_by_a_clock_that_was_ahead_is_not_the_newest(backup):
     backup.say("snapshots", json.dumps(rows))
     assert chosen_of(backup, asked())[0].id == "00000001"
     assert drill.latest(backup.restic()).id == "00000001"
-    assert command._choose(backup.settings, asked(snapshot="0000000a"))[0].id == "0000000a"
+    assert chosen_of(backup, asked(snapshot="0000000a"))[0].id == "0000000a"
     backup.say("snapshots", json.dumps(rows[:1]))
     assert chosen_of(backup, asked())[0].id == "0000000a", "or the clock is behind now"
 
