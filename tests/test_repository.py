@@ -133,3 +133,12 @@ def test_no_role_is_played_twice():
     roles = re.findall(r"- \{role: (\w+),", (ROOT / "playbooks/configure.yml").read_text())
     assert len(roles) > 10
     assert sorted(roles) == sorted(set(roles))
+
+
+def test_hosts_a_play_leaves_alone_it_leaves_alone_whatever_tags_are_asked_for():
+    """Its checks run always, and know nothing of them."""
+    for path in (ROOT / "playbooks").glob("*.yml"):
+        for play in yaml.safe_load(path.read_text()):
+            for task in play.get("pre_tasks", []):
+                if task.get("ansible.builtin.meta") == "end_host":
+                    assert task.get("tags") == "always", f"{path.name}: {task['name']}"
