@@ -59,9 +59,9 @@ def scenario_directory():
 
 @pytest.fixture(scope="session")
 def play(scenario_directory):
-    """Run the scenario's playbook as `converge` does, with more arguments."""
+    """Run the scenario's playbook, or another one, as `converge` does, with more arguments."""
 
-    def run(*arguments: str, repository: Path = ROOT) -> Play:
+    def run(*arguments: str, repository: Path = ROOT, playbook: str = "") -> Play:
         report = scenario_directory / "changes.json"
         report.unlink(missing_ok=True)
         result = subprocess.run(
@@ -69,7 +69,7 @@ def play(scenario_directory):
                 "ansible-playbook",
                 *_as_converge(scenario_directory),
                 *arguments,
-                _playbook(),
+                playbook or _playbook(),
             ],
             cwd=repository,
             env={

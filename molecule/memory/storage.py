@@ -86,6 +86,7 @@ class Storage(Reached):
         settings = "/etc/atlas-backup/settings.json"
         for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), self.machine, strict=True):
             machine.check_output(f'sed -i \'s|"{name}": "[^"]*"|"{name}": "{value}"|\' {settings}')
+        self.shut()
         self.open()
         machine.check_output(
             f"for i in $(seq 50); do ss -Hltn | grep -q :{self.outside} && exit; sleep 0.1; done; exit 1"
