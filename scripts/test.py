@@ -32,7 +32,7 @@ LIMIT_SECONDS = 2400
 # Two checks at a time keep two cores busy; more make the containers slow without ending sooner.
 LANES = 2
 # Scenarios that wait for clocks most of their time go beside those, one at a time.
-WAITING = ("eyes", "fail2ban", "firewall")
+WAITING = ("eyes",)
 # A check that is interrupted has this long to stop its servers.
 STOP_SECONDS = 10
 # So many checks that failed are asked once more when nothing else runs; more are no accident.

@@ -16,7 +16,9 @@ QUICKER = r"""
 /alert: PrometheusConfigurationBad/,/labels/s/^\( *\)for: 2m$/\1for: 8s\n\1keep_firing_for: 8s/
 s/^\( *\(keep_firing_\)*for: \)\([0-9]*\)[mhd]$/\1\3s/
 """
-# What the container's host is to blame for; and health may have put something right while all was installed.
+#: A matcher of the alerts that only the container's host is to blame for.
+HOST = "'alertname=~LoadHigh|MemoryLow|OutOfMemory'"
+# Health may have put something right while all was installed.
 HARMLESS = {"Watchdog", "Healed", "LoadHigh", "MemoryLow", "OutOfMemory"}
 TOLD = re.compile(r"^(\w+)(?:, on \S+)?, (since|from) ", re.MULTILINE)
 
