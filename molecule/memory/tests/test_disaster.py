@@ -97,7 +97,7 @@ def test_deleted_by_mistake(host, play):
     moment = host.check_output("sleep 2; date -u +%Y-%m-%dT%H:%M:%SZ; sleep 2")
     host.check_output(f"runuser -u postgres -- psql -qd atlas -c '{DELETED}'")
     assert library(host) != before
-    look, back, _, files = commands("Deleted by mistake")
+    look, back, files = commands("Deleted by mistake")
     person = Person(host, play)
     person.does(look)
     assert host.file("/root/restored").is_directory
