@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from atlasctl import cli
-from atlasctl.backup import command, drill, make, metrics, parts, restic, settings, tell
+from atlasctl.backup import command, drill, judging, make, metrics, parts, restic, settings, tell
 from atlasctl.backup import state as memory
 from atlasctl.files import is_locked, locked
 from atlasctl.paths import Paths
@@ -504,30 +504,30 @@ DRILLED = {"success_at": NOW - HOUR, "first_at": NOW - 90 * DAY, "drill_at": NOW
 def test_an_unproven_backup_is_no_backup(backup, monkeypatch, known, code, words):
     monkeypatch.setattr(time, "time", lambda: NOW)
     backup.remember(repositories={"local": known})
-    assert command.judge(backup.settings) == (code, words)
+    assert judging.judge(backup.settings) == (code, words)
 
 
 def test_what_kept_the_set_from_being_made_is_told_of_each_repository(backup, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: NOW)
     runs = [{"at": NOW, "seconds": 5, "words": "Database: dump failed", "repositories": {}, "parts": {}}]
     backup.remember(runs=runs)
-    assert command.judge(backup.settings) == (1, "local: no backup yet (Database: dump failed)")
+    assert judging.judge(backup.settings) == (1, "local: no backup yet (Database: dump failed)")
     put(backup.settings.password_file, "x")
-    monkeypatch.setattr(command, "_set_up_at", lambda _: NOW - HOUR)
-    assert command.judge(backup.settings) == (1, "local: no backup yet (Database: dump failed)")
+    monkeypatch.setattr(judging, "_set_up_at", lambda _: NOW - HOUR)
+    assert judging.judge(backup.settings) == (1, "local: no backup yet (Database: dump failed)")
     old = DRILLED | {"success_at": NOW - 4 * DAY}
     backup.remember(runs=runs, repositories={"local": old})
     words = "local: the last backup is 4 days old (Database: dump failed)"
-    assert command.judge(backup.settings) == (1, words)
+    assert judging.judge(backup.settings) == (1, words)
     backup.remember(runs=runs, repositories={"local": old | {"words": "it is full"}})
-    assert command.judge(backup.settings) == (1, "local: the last backup is 4 days old (it is full)")
+    assert judging.judge(backup.settings) == (1, "local: the last backup is 4 days old (it is full)")
 
 
 def test_one_bad_repository_is_enough(backup, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: NOW)
     backup.configure(repositories=[*GIVEN["repositories"], BUCKET])
     backup.remember(repositories={"local": DRILLED})
-    assert command.judge(backup.settings) == (1, "bucket: no backup yet")
+    assert judging.judge(backup.settings) == (1, "bucket: no backup yet")
 
 
 def test_a_torn_memory_is_no_memory(backup):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from atlasctl import cli, systemd
-from atlasctl.backup import command, exchange, parts, settings, trees
+from atlasctl.backup import command, exchange, judging, parts, settings, trees
 from atlasctl.paths import Paths
 from atlasctl.trouble import Trouble
 
@@ -172,7 +172,7 @@ def test_whenever_an_exchange_is_killed_all_can_be_brought_back(here):
         if exchange.replaced(here.settings) is None:
             assert is_as_before(here), count
             continue
-        code, words = command.judge(here.settings)
+        code, words = judging.judge(here.settings)
         assert (code, words.split(";")[0].split(":")[0]) == (1, "a restore was killed in the middle"), count
         for second in range(1000):
             if second:
@@ -317,14 +317,14 @@ def test_undo_is_of_all_that_was_replaced(typed, capsys):
 
 def test_a_restore_that_goes_on_is_not_called_killed(typed, capsys):
     assert typed.killed_after(12, typed.exchange)
-    said = command.judge(typed.settings)[1]
+    said = judging.judge(typed.settings)[1]
     assert "a restore was killed in the middle: atlasctl restore --undo brings back what was there" in said
     with command._alone(typed.settings, "restore"):
-        assert "killed" not in command.judge(typed.settings)[1]
+        assert "killed" not in judging.judge(typed.settings)[1]
     with command._alone(typed.settings, "backup"):
-        assert "killed" in command.judge(typed.settings)[1]
+        assert "killed" in judging.judge(typed.settings)[1]
     assert cli.main(["restore", "--undo"]) == 0
-    assert "killed" not in command.judge(typed.settings)[1]
+    assert "killed" not in judging.judge(typed.settings)[1]
 
 
 def test_what_is_half_removed_is_removed_another_day(typed):

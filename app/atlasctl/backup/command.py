@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from atlasctl.backup import drill as drilling
-from atlasctl.backup import exchange, make, restore
+from atlasctl.backup import exchange, judging, make, restore
 from atlasctl.backup import parts as parting
 from atlasctl.backup import rekey as rekeying
 from atlasctl.backup import settings as given
 from atlasctl.backup import state as memory
-from atlasctl.backup.choice import AHEAD, choose, moment, newest
+from atlasctl.backup.choice import choose, moment, newest
+from atlasctl.backup.judging import who
 from atlasctl.backup.metrics import metrics
 from atlasctl.backup.restic import Restic, Snapshot
 from atlasctl.backup.settings import BackupSettings, Repository
-from atlasctl.files import BusyError, is_locked, locked, write
+from atlasctl.files import BusyError, locked, write
 from atlasctl.paths import Paths
 from atlasctl.release.store import lock_file
 from atlasctl.trouble import Trouble
@@ -44,7 +45,7 @@ def backup(paths: Paths, asked: argparse.Namespace) -> int:
         case "list":
             return _list(settings, asked)
         case "check":
-            code, words = judge(settings)
+            code, words = judging.judge(settings)
             print(words)
             return code
         case "tell":
@@ -168,66 +169,6 @@ def _write_to(settings: BackupSettings, asked: argparse.Namespace) -> int:
     return 0
 
 
-def judge(settings: BackupSettings) -> tuple[int, str]:
-    """Return how it is for health.d: 0, or 1 and what is the matter. An unproven backup is no backup."""
-    state = memory.read(settings)
-    troubles: list[str] = []
-    well: list[str] = []
-    if exchange.was_killed(settings) and not _is_restoring(settings):
-        troubles.append(
-            "a restore was killed in the middle: atlasctl restore --undo brings back what was there"
-        )
-    # What kept the set from being made is of no single repository.
-    run_words = state["runs"][-1]["words"] if state["runs"] else None
-    for repository in settings.repositories:
-        known = state["repositories"].get(repository.name, {})
-        is_well, words = _judge(settings, repository.name, known | {"words": known.get("words") or run_words})
-        (well if is_well else troubles).append(words)
-    return (1, "; ".join(troubles)) if troubles else (0, "; ".join(well))
-
-
-def _judge(settings: BackupSettings, name: str, known: dict[str, Any]) -> tuple[bool, str]:
-    """Return whether all is well with a repository, by what is known of it, and how it stands."""
-    now, at, why = time.time(), known.get("success_at"), _why(known["words"])
-    if at is None:
-        is_new = not why and now - _set_up_at(settings) < settings.warn_hours * 3600
-        return is_new, f"{name}: the first one is made tonight" if is_new else f"{name}: no backup yet{why}"
-    if at > now + AHEAD.total_seconds():
-        words = f"{name}: the last backup is of a moment {ago(at - now)} ahead"
-        return False, f"{words}: the clock was wrong then, or is now"
-    if now - at > settings.warn_hours * 3600:
-        return False, f"{name}: the last backup is {ago(now - at)} old{why}"
-    if known.get("drill_words"):
-        return False, f"{name}: not proven: {known['drill_words']}"
-    return _judge_proof(settings, name, known, now)
-
-
-def _judge_proof(settings: BackupSettings, name: str, known: dict[str, Any], now: float) -> tuple[bool, str]:
-    """Return the same of one whose last trial, if there was any, went well."""
-    at, proven = known["success_at"], known.get("drill_at")
-    if proven is not None and proven > now + AHEAD.total_seconds():
-        proven = None
-    if proven is not None and now - proven <= settings.drill_days * 86400:
-        return True, f"{name} {ago(now - at)} ago, proven {ago(now - proven)} ago"
-    # A new machine has a week to come to its first drill.
-    since = proven or known.get("first_at", at)
-    if now - since > settings.drill_days * 86400:
-        return False, f"{name}: not proven for {ago(now - since)}: atlasctl drill"
-    return True, f"{name} {ago(now - at)} ago, not tried yet"
-
-
-def _is_restoring(settings: BackupSettings) -> bool:
-    return is_locked(settings.lock) and "atlasctl restore" in _who(settings.lock)
-
-
-def _set_up_at(settings: BackupSettings) -> float:
-    """Return since when there are backups to be made, in seconds since 1970."""
-    try:
-        return settings.password_file.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
 def _list(settings: BackupSettings, asked: argparse.Namespace) -> int:
     found, code = [], 0
     for repository in _repositories(settings, asked.repository):
@@ -323,16 +264,11 @@ def _repositories(settings: BackupSettings, name: str | None) -> tuple[Repositor
 
 
 def _alone(settings: BackupSettings, what: str, patience: float = 0) -> Any:  # noqa: ANN401
-    if what != SNAPSHOT and f"atlasctl {SNAPSHOT} " in _who(settings.lock):
+    if what != SNAPSHOT and f"atlasctl {SNAPSHOT} " in who(settings.lock):
         patience = max(patience, SNAPSHOT_SECONDS)
     for stop in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C: scratch places are cleared
         signal.signal(stop, signal.default_int_handler)
     return locked(settings.lock, f"atlasctl {what}", stamp(utc_now()), patience=patience)
-
-
-def _who(lock: Path) -> str:
-    """Return who has the lock, or had it last."""
-    return lock.read_text(encoding="utf-8") if lock.exists() else ""
 
 
 def _write_metrics(settings: BackupSettings) -> None:
@@ -341,10 +277,6 @@ def _write_metrics(settings: BackupSettings) -> None:
 
 def _when(snapshot: Snapshot) -> str:
     return clock(moment(snapshot))
-
-
-def _why(words: str | None) -> str:
-    return f" ({words})" if words else ""
 
 
 def to_directory(path: Path) -> Path:
