@@ -285,18 +285,35 @@ def mixed(shelf, clock):
     return shelf
 
 
-@pytest.mark.slow
-@given(q=QUERIES)
-@hypothesis_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
-def test_both_engines_agree_with_plain_python(mixed, q, sizes):
+def agree(mixed, q, sizes):
     model = mixed.model = getattr(mixed, "model", None) or _model(mixed)
     with mock.patch.multiple(pick, **sizes):
         assert mixed.search(q) == model(q)
         for order in ("newest", "oldest", "published"):
             assert set(mixed.list(q=q, order=order)) == model(q)
+
+
+def tried(times):
+    return hypothesis_settings(
+        max_examples=times, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+
+
+@pytest.mark.slow
+@given(q=QUERIES)
+@tried(60)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_both_engines_agree_with_plain_python(mixed, q, sizes):
+    agree(mixed, q, sizes)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@given(q=QUERIES)
+@tried(500)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_both_engines_agree_with_plain_python_for_long(mixed, q, sizes):
+    agree(mixed, q, sizes)
 
 
 def test_a_page_costs_the_same_few_statements(shelf):
