@@ -301,7 +301,7 @@ def tried(times):
 
 @pytest.mark.slow
 @given(q=QUERIES)
-@tried(60)
+@tried(150)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_both_engines_agree_with_plain_python(mixed, q, sizes):
     agree(mixed, q, sizes)
