@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from atlasctl.trouble import Trouble
 
@@ -77,19 +77,22 @@ def locked(path: Path, what: str, now: str, *, patience: float = 0) -> Iterator[
 
 def _wait_for(file: TextIO, path: Path, patience: float) -> None:
     deadline, is_told = time.monotonic() + patience, False
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                words = f"Busy: {_holder(path)}. Wait for it, then run this again (lock: {path})."
-                raise BusyError(words) from None
-            if not is_told:
-                print(f"Busy: {_holder(path)}. Waiting for it.", file=sys.stderr, flush=True)
-                is_told = True
-            time.sleep(min(WAITED_SECONDS, max(0.0, deadline - time.monotonic())))
-        else:
-            return
+    while not take(file):
+        if time.monotonic() >= deadline:
+            raise BusyError(f"Busy: {_holder(path)}. Wait for it, then run this again (lock: {path}).")
+        if not is_told:
+            print(f"Busy: {_holder(path)}. Waiting for it.", file=sys.stderr, flush=True)
+            is_told = True
+        time.sleep(min(WAITED_SECONDS, max(0.0, deadline - time.monotonic())))
+
+
+def take(file: IO[Any]) -> bool:
+    """Lock an open file, if nobody else has; return whether that was done."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _holder(path: Path) -> str:

@@ -17,12 +17,12 @@ A tool is a program that knows a database. It is run in a directory of the set, 
     drop NAME       remove it
 """
 
-import fcntl
 import json
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
+from atlasctl.files import take
 from atlasctl.run import NOT_FOUND, Result, run
 from atlasctl.trouble import Trouble
 
@@ -83,7 +83,7 @@ def _run(part: Part, *words: str, timeout: float, cwd: Path = Path("/")) -> Resu
     try:
         with Path(str(part.tool)).open("rb") as file:
             deadline = time.monotonic() + PATIENCE_SECONDS
-            while not _holds(file):
+            while not take(file):
                 if time.monotonic() > deadline:
                     raise Trouble(f"{part.title}: {part.tool} is still at work for somebody who was killed.")
                 time.sleep(0.1)
@@ -91,14 +91,6 @@ def _run(part: Part, *words: str, timeout: float, cwd: Path = Path("/")) -> Resu
             return run([str(part.tool), *words], timeout=timeout, cwd=cwd, keep=(file.fileno(),))
     except FileNotFoundError:
         return Result(NOT_FOUND, "", f"{part.tool}: not found")
-
-
-def _holds(file: BinaryIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _part(path: Path) -> Part:

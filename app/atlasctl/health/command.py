@@ -1,7 +1,6 @@
 """`atlasctl health`: look at everything, remember, heal, tell."""
 
 import contextlib
-import fcntl
 import json
 import sys
 import time
@@ -10,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from atlasctl.files import is_locked, read_object, write, write_json
+from atlasctl.files import is_locked, read_object, take, write, write_json
 from atlasctl.health import history
 from atlasctl.health.checks import Observation, observe
 from atlasctl.health.definitions import Broken, Definition, load
@@ -175,16 +174,10 @@ def _alone(path: Path) -> Iterator[None]:
         ) from None
     end = time.monotonic() + PATIENCE_SECONDS
     with file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise Trouble(
-                        "Another run of the checks does not end: systemctl status atlas-health.service"
-                    ) from None
-                time.sleep(0.1)
+        while not take(file):
+            if time.monotonic() > end:
+                raise Trouble("Another run of the checks does not end: systemctl status atlas-health.service")
+            time.sleep(0.1)
         yield
 
 
