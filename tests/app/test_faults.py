@@ -318,15 +318,18 @@ def test_every_bad_day_ends_as_a_stage_with_a_reason(settings, engine) -> None:
         update={
             "allowed_networks": Settings(_env_file=None, allowed_networks="127.0.0.0/8").allowed_networks,
             "host_delay_seconds": 0,
-            "fetch_timeout_seconds": 3,
             "fetch_connect_timeout_seconds": 1,
             "worker_threads": 12,
         }
     )
     with WebServer() as web:
-        expected = {web.url(path): rest for path, *rest in BAD_DAYS}
-        expected |= {url: [stage, code, None] for url, stage, code in BAD_ADDRESSES}
-        run_to_the_end(own, engine, expected)
+        late = {web.url(path): rest for path, *rest in BAD_DAYS if rest[1] == "timeout"}
+        others = {web.url(path): rest for path, *rest in BAD_DAYS if rest[1] != "timeout"}
+        others |= {url: [stage, code, None] for url, stage, code in BAD_ADDRESSES}
+        # What is large takes its time to arrive on a slow machine: only what never ends is waited for so briefly.
+        run_to_the_end(own.model_copy(update={"fetch_timeout_seconds": 60}), engine, others)
+        run_to_the_end(own.model_copy(update={"fetch_timeout_seconds": 3}), engine, late)
+    expected = others | late
     with read(engine) as conn:
         rows = {row.url: row for row in conn.execute(sa.select(items_table))}
     for url, (stage, code, words) in expected.items():
