@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import ssl
 import subprocess
 import sys
@@ -37,6 +38,17 @@ BIRDS = (
     "flamingo",
     "kingfisher",
     "dipper",
+)
+PLAYED = (
+    "ansible.cfg",
+    "app",
+    "docs",
+    "group_vars",
+    "playbooks",
+    "plugins",
+    "requirements",
+    "roles",
+    "site.yml",
 )
 # Without what Ansible says of itself.
 JOURNAL = "sudo -n journalctl --no-pager --lines=500 | grep -Ev ' (ansible-|sudo|sshd)[^ ]*\\[' | tail -n 60"
@@ -91,6 +103,17 @@ def play(scenario_directory):
         )
 
     return run
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A copy of this repository, as far as a play needs it, to change something in."""
+    for part in PLAYED:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, tmp_path / part, symlinks=True)
+        else:
+            shutil.copy(ROOT / part, tmp_path / part)
+    return tmp_path
 
 
 def _said(key: str) -> dict:

@@ -326,7 +326,7 @@ def test_every_bad_day_ends_as_a_stage_with_a_reason(settings, engine) -> None:
         late = {web.url(path): rest for path, *rest in BAD_DAYS if rest[1] == "timeout"}
         others = {web.url(path): rest for path, *rest in BAD_DAYS if rest[1] != "timeout"}
         others |= {url: [stage, code, None] for url, stage, code in BAD_ADDRESSES}
-        # What is large takes its time to arrive on a slow machine: only what never ends is waited for so briefly.
+        # What is large takes its time to arrive on a slow machine: so short is patience with what never ends.
         run_to_the_end(own.model_copy(update={"fetch_timeout_seconds": 60}), engine, others)
         run_to_the_end(own.model_copy(update={"fetch_timeout_seconds": 3}), engine, late)
     expected = others | late

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -315,11 +316,9 @@ def test_a_second_release_leaves_the_first_in_place(place: Place) -> None:
     report = place.deploy()
     assert report["previous"] == first
     assert (place.root / "releases" / first / "FINISHED").is_file()
-    assert (
-        place.run("list")[1]
-        .splitlines()[0]
-        .startswith(f"* {report['release']}  built 0 seconds ago, became ready")
-    )
+    moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \(\d seconds? ago\)"
+    line = place.run("list")[1].splitlines()[0]
+    assert re.fullmatch(rf"\* {report['release']}  built {moment}, became ready {moment}", line)
 
 
 def test_a_release_that_does_not_become_ready_is_taken_back(place: Place) -> None:
@@ -373,7 +372,15 @@ def test_a_first_release_that_fails_is_stopped(place: Place) -> None:
     assert report["serving"] is None
     assert place.machine.calls("systemctl stop") == [f"systemctl stop -- {API} {WORKER}"]
     assert store.current_id(place.root) is None
-    assert "No release served before: the units are stopped." in err
+    assert "No release served before; the units are stopped." in err
+
+
+def test_what_does_not_stop_is_named(place: Place) -> None:
+    place.serves_only(None)
+    place.machine.file(f"units/{WORKER}.stays", "")
+    _, report, err = place.run("deploy")
+    assert report["serving"] is None
+    assert f"No release served before; these go on: {WORKER}." in err
     place.serves_all()
     assert place.deploy()["actions"] == ["migrated", "switched", "restarted"], "the build is not lost"
 

@@ -81,14 +81,18 @@ def _list(root: Path, *, as_json: bool) -> int:
 def _words(row: dict[str, Any]) -> str:
     if not row["finished_at"]:
         return "unfinished"
-    if not row["served_at"]:
-        return f"built {_ago(row['finished_at'])}, never served"
-    return f"built {_ago(row['finished_at'])}, became ready {_ago(row['served_at'])}"
+    served = f"became ready {_when(row['served_at'])}" if row["served_at"] else "never served"
+    return f"built {_when(row['finished_at'])}, {served}"
 
 
-def _ago(text: str) -> str:
+def _when(text: str) -> str:
+    """Say it as `--at` of a restore takes it, and in words."""
     moment = parse(text)
-    return f"{ago((utc_now() - moment).total_seconds())} ago" if moment else "at an unknown time"
+    return (
+        f"{stamp(moment)} ({ago((utc_now() - moment).total_seconds())} ago)"
+        if moment
+        else "at an unknown time"
+    )
 
 
 def _print(value: object) -> None:

@@ -171,9 +171,10 @@ def _go_back(plan: Plan, failed: str, back: store.Release | None) -> tuple[str |
     if back and back.id == failed:
         return None, "This very release served before, so look for the cause elsewhere: atlasctl doctor"
     if back is None:
-        systemd.stop(plan.units)
+        running = systemd.stop(plan.units)
         (plan.root / "current").unlink(missing_ok=True)
-        return None, "No release served before: the units are stopped. Repair the cause, then deploy again."
+        ending = f"these go on: {', '.join(running)}" if running else "the units are stopped"
+        return None, f"No release served before; {ending}. Repair the cause, then deploy again."
     try:
         _activate(plan, back.id)
     except NotReadyError as error:

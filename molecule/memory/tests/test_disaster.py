@@ -92,6 +92,30 @@ def test_the_database_is_corrupted(host, play):
     person.does(steps[7])
 
 
+def test_a_bad_deploy(host, play, repository):
+    with (repository / "app/atlas/__init__.py").open("a") as file:
+        file.write("# Not what was asked for.\n")
+    before, good = library(host), host.check_output("readlink /opt/atlas/current")
+    deployed = play("--tags=atlas", repository=repository)
+    assert deployed.succeeded, deployed.output[-3000:]
+    assert host.check_output("readlink /opt/atlas/current") != good
+    host.check_output(f"runuser -u postgres -- psql -qd atlas -c '{DELETED}'")
+    spoilt = library(host)
+    back, look, restore, undo = commands("A bad deploy")
+    person = Person(host, play)
+    person.does(back)
+    assert host.check_output("readlink /opt/atlas/current") == good
+    assert library(host) == spoilt, "the database stays as it is"
+    host.check_output("sleep 70")  # what was written is archived within a minute
+    person.does(look)
+    bad = next(line for line in person.said.splitlines() if "built" in line and "* " not in line)
+    person.does(restore, ("2026-11-25T09:30:00Z", bad.partition("built ")[2].split()[0]))
+    assert library(host) == before
+    person.does(undo)
+    assert library(host) == spoilt
+    host.check_output("atlasctl restore latest --yes")
+
+
 def test_deleted_by_mistake(host, play):
     before = library(host)
     moment = host.check_output("sleep 2; date -u +%Y-%m-%dT%H:%M:%SZ; sleep 2")
