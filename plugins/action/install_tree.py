@@ -52,6 +52,7 @@ ATTRIBUTES: dict[str, Any] = {
     "mode": {"type": "str"},
 }
 OPTIONS: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "src": {"type": "list", "elements": "raw", "default": ["tree"]},
     "dest": {"type": "path", "default": "/"},
     "directory_mode": {"type": "str", "default": "0755"},
@@ -118,7 +119,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         absent = [_below(dest, path) for path in options["absent"]]
         exclusive = [_below(dest, path) for path in options["exclusive"]]
         sources = self._sources(options["src"], dest)
-        _all_used(options["files"], [_name(path, dest) for path in sources])
+        if options["state"] == "absent":
+            absent += sources
+        else:
+            _all_used(options["files"], [_name(path, dest) for path in sources])
         for path in absent:
             sources.pop(path, None)
         contents = self._contents(sources, task_vars or {})

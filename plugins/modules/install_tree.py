@@ -18,6 +18,12 @@ description:
     nor removed.
   - Supports check mode (nothing is written or run) and diff mode.
 options:
+  state:
+    description: V(absent) is for a tree that is not wanted any more. Each of its files is what must not be
+      there, as if listed in O(absent); no template is rendered, O(files) says nothing, directories stay.
+    type: str
+    choices: [present, absent]
+    default: present
   src:
     description:
       - Where the tree is on the controller. The role's C(tree) directory by default. A list joins several; a
@@ -177,6 +183,10 @@ EXAMPLES = r"""
     exclusive: [etc/nginx/sites-enabled]
     validate: [nginx -t]
   notify: Reload nginx
+
+- name: Take it away again
+  install_tree:
+    state: absent
 """
 
 RETURN = r"""

@@ -13,15 +13,15 @@ description:
   - A unit is restarted when it started before one of O(reads), or its own unit file in C(/etc), was last
     written, and reloaded when it started or was last reloaded before one of O(rereads) was. Unlike a handler,
     that cannot be forgotten by a play that is stopped between the two.
-  - Units of O(stopped) that run are stopped, even when nothing of them is left but the running unit. Their
-    files are not removed here.
+  - Units of O(stopped) that run are stopped, even when nothing of them is left but the running unit, and
+    those that would come back at a boot are disabled. Their files are not removed here.
   - Supports check mode; units that are not there yet would be started.
 options:
   units:
     description: Full names, such as C(nginx.service) or C(atlas-health.timer).
     type: list
     elements: str
-    required: true
+    default: []
   reads:
     description: Files, or directories with all in them, that the units read when they start, and only then.
     type: list
@@ -33,7 +33,7 @@ options:
     elements: path
     default: []
   stopped:
-    description: Units of earlier releases, by their full names; what is not there is stopped enough.
+    description: Units that are not wanted any more, by their full names; what is not there is stopped enough.
     type: list
     elements: str
     default: []
@@ -89,7 +89,7 @@ def main() -> None:
     """Read the parameters, do the work."""
     module = AnsibleModule(
         argument_spec={
-            "units": {"type": "list", "elements": "str", "required": True},
+            "units": {"type": "list", "elements": "str", "default": []},
             "reads": {"type": "list", "elements": "path", "default": []},
             "rereads": {"type": "list", "elements": "path", "default": []},
             "stopped": {"type": "list", "elements": "str", "default": []},
@@ -121,7 +121,7 @@ def keep_running(
     units = _show(run, names)
     healed: dict[str, list[str]] = {}
     triggered = sorted({name for unit in units.values() for name in unit["Triggers"].split()} - set(units))
-    loaded = [*units.values(), *(_show(run, triggered) if triggered else {}).values()]
+    loaded = [*units.values(), *_show(run, triggered).values()]
     if any(unit["NeedDaemonReload"] == "yes" or unit["LoadState"] != "loaded" for unit in loaded):
         masked = [name for name, unit in units.items() if unit["LoadState"] == "masked"]
         if not check:
@@ -146,12 +146,23 @@ def keep_running(
 
 
 def keep_stopped(run: Run, names: list[str], *, check: bool) -> dict[str, list[str]]:
-    """Stop those of the units that run; say which. Raises SystemdError when one does not stop."""
-    units = _show(run, names) if names else {}
-    running = [name for name, unit in units.items() if unit["ActiveState"] not in ("inactive", "failed")]
-    if running and not check:
-        _do(run, ["systemctl", "stop", *running])
-    return {name: ["stopped"] for name in running}
+    """Stop those of the units that run, disable those that would start at a boot; say what was done to which.
+
+    Raises SystemdError when one does not stop.
+    """
+    healed: dict[str, list[str]] = {}
+    for name, unit in _show(run, names).items():
+        # Of a unit whose file is gone systemctl says that there is none to disable.
+        if unit["UnitFileState"] == "enabled" and os.path.exists(unit["FragmentPath"]):
+            healed.setdefault(name, []).append("disabled")
+        if unit["ActiveState"] not in ("inactive", "failed"):
+            healed.setdefault(name, []).append("stopped")
+    # In this order: what is stopped and still enabled, atlasctl's health would start again.
+    for verb, done in (("disable", "disabled"), ("stop", "stopped")):
+        wrong = [name for name, said in healed.items() if done in said]
+        if wrong and not check:
+            _do(run, ["systemctl", verb, *wrong])
+    return healed
 
 
 def _wrong(unit: dict[str, str], reads: list[str], rereads: list[str]) -> list[str]:
@@ -185,6 +196,8 @@ def _heal(run: Run, healed: dict[str, list[str]]) -> None:
 
 
 def _show(run: Run, names: list[str]) -> Units:
+    if not names:  # of none, systemctl tells of itself
+        return {}
     _, out, err = run(["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *names])
     blocks = out.strip().split("\n\n")
     if len(blocks) != len(names):

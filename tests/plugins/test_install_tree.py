@@ -202,6 +202,27 @@ def test_several_sources_and_what_is_listed_as_absent(role):
     assert files == {"one", "app/pkg/page.html.j2", "app/pins.txt"}
 
 
+def test_a_tree_that_is_not_wanted_any_more(role):
+    role.write("etc/web.conf.j2", "listen {{ web_port }}\n")
+    role.write("usr/bin/web", "#!/bin/sh\n", mode=0o755)
+    role.play()
+    for name in ("older", "theirs"):
+        (role.dest / "etc" / name).write_text("")
+    # Whatever its templates and patterns need, nobody says any more.
+    role.write("etc/web.conf.j2", "listen {{ nobody_says }}\n")
+    gone = {"state": "absent", "absent": ["etc/older"], "files": [{"pattern": "etc/cert", "mode": "0600"}]}
+    refused = {**gone, "validate": [f"test -e {role.dest}/usr/bin/web"]}
+    (kept, result, again), _ = role.play_each([refused, gone, gone])
+    assert "every file was put back" in kept["msg"]
+    assert {str(Path(path).relative_to(role.dest)) for path in result["changed_files"]} == {
+        "etc/older",
+        "etc/web.conf",
+        "usr/bin/web",
+    }
+    assert not again["changed"]
+    assert [path for path in role.dest.rglob("*") if path.is_file()] == [role.dest / "etc/theirs"]
+
+
 def test_slips_of_the_pen(role):
     slips = {
         "no file of the tree matches 'tpyo'": {"files": [{"pattern": "tpyo", "mode": "0600"}]},

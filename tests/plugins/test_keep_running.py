@@ -141,6 +141,26 @@ def test_what_earlier_releases_left_running_is_stopped():
     assert keep_stopped(systemd.run, list(systemd.units), check=False) == {"old": ["stopped"]}
     assert systemd.told == ["stop old"]
     assert keep_stopped(systemd.run, [], check=False) == {}
+    assert keep_running(systemd.run, [], [], [], check=False) == {}
+    assert systemd.told == ["stop old"]
     systemd.refuses = ("stop",)
     with pytest.raises(SystemdError, match="stop failed"):
         keep_stopped(systemd.run, ["old"], check=False)
+
+
+def test_what_is_not_wanted_any_more_does_not_come_back_at_a_boot(tmp_path):
+    (tmp_path / "there.service").write_text("[Service]\n")
+    packaged = {"FragmentPath": str(tmp_path / "there.service")}
+    systemd = Systemd(
+        runs=packaged,
+        rests={**packaged, "ActiveState": "inactive"},
+        put_away={**packaged, "ActiveState": "inactive", "UnitFileState": "disabled"},
+        # What systemd remembers of a unit whose file was removed: there is nothing to disable.
+        remembered={"FragmentPath": str(tmp_path / "gone.service")},
+    )
+    done = {"runs": ["disabled", "stopped"], "rests": ["disabled"], "remembered": ["stopped"]}
+    assert keep_stopped(systemd.run, list(systemd.units), check=True) == done
+    assert systemd.told == []
+    assert keep_stopped(systemd.run, list(systemd.units), check=False) == done
+    # Stopped first, it would be a unit to be healed.
+    assert systemd.told == ["disable runs rests", "stop runs remembered"]
