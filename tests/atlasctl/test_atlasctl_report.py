@@ -346,6 +346,7 @@ def post(machine, tmp_path, monkeypatch):
     limits = {"retry_seconds": 60, "warn_minutes": 15, "keep_days": 7, "max_messages": 9, "max_bytes": 9}
     mail = {"server": "mail.example.org", "owner": "me@example.org", "spool": "/spool", **limits}
     put(tmp_path / "etc/atlas/mail.json", json.dumps(mail | {"textfile_directory": "/metrics"}))
+    put(tmp_path / "etc/atlas/alerts.json", "{}")
     put(tmp_path / "etc/atlas/atlas.env", 'ATLAS_PUBLIC_URL="https://atlas.example.org/"\n')
     program(tmp_path / "usr/sbin/sendmail", f'[ "$*" = "-t -i" ] && cat > {tmp_path}/sent')
     monkeypatch.setattr(prometheus, "ADDRESS", "http://127.0.0.1:9/prometheus")
@@ -394,6 +395,18 @@ def test_one_mail_has_what_app_and_machine_have_to_say(post, capsys):
     )
     assert html.count("<html") == html.count("</html>") == 1
     assert message["Subject"] in capsys.readouterr().out
+
+
+def test_where_nothing_is_measured_nobody_asks_why_prometheus_is_silent(post, capsys):
+    app(post, subject="Atlas: 12 new", text="TWELVE CAME IN", html=PAGE)
+    assert cli.main(["report"]) == 0
+    assert "Prometheus does not say" in capsys.readouterr().out
+    (post / "etc/atlas/alerts.json").unlink()
+    assert cli.main(["report"]) == 0
+    said = capsys.readouterr().out
+    assert "MACHINE HEALTH" in said
+    assert "ALERTS" not in said
+    assert "Prometheus" not in said
 
 
 @pytest.mark.parametrize(

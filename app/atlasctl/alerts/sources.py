@@ -82,7 +82,8 @@ def read(paths: Paths) -> Settings:
     said = read_object(paths.alerts_settings)
     if "alertmanager" not in said:
         raise Trouble(
-            f"There is no Alertmanager on this machine: {paths.alerts_settings} is missing. Run site.yml."
+            f"There is no Alertmanager on this machine: {paths.alerts_settings} is missing."
+            " Run site.yml, without monitoring_enabled: false."
         )
     return Settings(
         str(said["alertmanager"]),

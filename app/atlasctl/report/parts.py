@@ -52,9 +52,10 @@ class Part(NamedTuple):
 def gather(paths: Paths, remembered: dict[str, Any], now: datetime, prometheus: str = ADDRESS) -> list[Part]:
     """Return all parts of the seven days before `now`; `remembered` is the last report's `disks`."""
     since = now - WEEK
-    found = [
-        health(read_object(paths.health_state), since),
-        alerts(since, now, prometheus),
+    found = [health(read_object(paths.health_state), since)]
+    if paths.alerts_settings.exists():  # where nothing is measured, nobody is missing
+        found.append(alerts(since, now, prometheus))
+    found += [
         backups(paths, now),
         updates(paths.root, since, now),
         disks(paths.root, remembered, now),
