@@ -69,7 +69,7 @@ def test_every_role_has_a_scenario():
     # What is made in Oracle Cloud is made together.
     together = {role for role in roles if role.startswith("oci_")} if "ground" in scenarios else set()
     # Whoever measures is tried where there is something to be measured.
-    together |= {"exporters", "prometheus"} if "eyes" in scenarios else set()
+    together |= {"exporters", "prometheus", "no_monitoring"} if "eyes" in scenarios else set()
     # Backups are tried with all there is to lose.
     together |= {"backup"} if "memory" in scenarios else set()
     # What works on the operator's machine alone needs no container.
