@@ -104,9 +104,13 @@ def notify(said: str) -> None:
 
 
 def stop(names: list[str]) -> list[str]:
-    """Stop units; return those that go on."""
+    """Stop units; return those that are not known to have stopped."""
     run(["systemctl", "stop", "--", *names], timeout=100)
-    return [name for name, unit in show(names).items() if unit.active not in ("inactive", "failed")]
+    try:
+        units = show(names)
+    except Trouble:
+        return names
+    return [name for name, unit in units.items() if unit.active not in ("inactive", "failed")]
 
 
 def journal(unit: str, since: float, lines: int = 20) -> list[str]:

@@ -380,7 +380,7 @@ def test_what_does_not_stop_is_named(place: Place) -> None:
     place.machine.file(f"units/{WORKER}.stays", "")
     _, report, err = place.run("deploy")
     assert report["serving"] is None
-    assert f"No release served before; these go on: {WORKER}." in err
+    assert f"No release served before; not stopped: {WORKER}." in err
     place.serves_all()
     assert place.deploy()["actions"] == ["migrated", "switched", "restarted"], "the build is not lost"
 

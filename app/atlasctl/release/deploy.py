@@ -173,7 +173,7 @@ def _go_back(plan: Plan, failed: str, back: store.Release | None) -> tuple[str |
     if back is None:
         running = systemd.stop(plan.units)
         (plan.root / "current").unlink(missing_ok=True)
-        ending = f"these go on: {', '.join(running)}" if running else "the units are stopped"
+        ending = f"not stopped: {', '.join(running)}" if running else "the units are stopped"
         return None, f"No release served before; {ending}. Repair the cause, then deploy again."
     try:
         _activate(plan, back.id)
