@@ -153,11 +153,24 @@ def test_the_first_release(place: Place) -> None:
     pip = (place.machine.paths.pip_cache / "calls").read_text().splitlines()
     beside = place.root / "releases" / f"{release_id}.new"
     python = beside / "venv/bin/python"
-    pinned = "--require-hashes --no-deps --no-compile -r"
-    requirements = beside / "requirements.txt"
-    assert pip == [
-        f"-m pip --python {python} install --quiet {pinned} {requirements}",
-        f"-m pip --python {python} check",
+    pinned = f"--quiet --require-hashes --no-deps -r {beside / 'requirements.txt'}"
+    wheels = place.machine.paths.pip_cache / f"wheels-{VERSION}"
+    download, install, check = pip
+    assert re.fullmatch(rf"-m pip --python {python} download --dest={wheels}\.\w+ {pinned}", download)
+    assert install == (
+        f"-m pip --python {python} install --no-compile --no-index --find-links={wheels} {pinned}"
+    )
+    assert check == f"-m pip --python {python} check"
+
+
+def test_the_packages_of_the_last_release_are_not_downloaded_again(place: Place) -> None:
+    place.deploy()
+    place.change("x = 1")
+    place.deploy()
+    calls = (place.machine.paths.pip_cache / "calls").read_text()
+    assert re.findall(r" (download|install|check)\b", calls) == [
+        *("download", "install", "check"),
+        *("install", "check"),
     ]
 
 
@@ -499,6 +512,7 @@ def test_an_interrupted_build_is_done_again(place: Place) -> None:
 @pytest.mark.parametrize(
     ("step", "words"),
     [
+        ("download", "the packages could not be downloaded:\nERROR: THESE PACKAGES"),
         ("install", "the packages could not be installed:\nERROR: THESE PACKAGES"),
         ("check", "do not fit together"),
     ],
@@ -709,7 +723,7 @@ def test_a_real_virtual_environment_with_a_real_package(place: Place) -> None:
     place.change(f"--no-index\n--find-links {place.machine.root}\n{pinned[:-5]}0000\n", "requirements.txt")
     code, report, err = place.run("deploy", f"--python={sys.executable}")
     assert (code, report["serving"]) == (1, release_id)
-    assert "the packages could not be installed" in err
+    assert "the packages could not be downloaded" in err
     assert "HASH" in err.upper()
 
 

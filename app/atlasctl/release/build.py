@@ -3,6 +3,9 @@
 import hashlib
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,6 +142,7 @@ def _install(paths: Paths, target: Path, blueprint: Blueprint) -> None:
     """Install exactly the pinned packages into a new virtual environment, with the pip of another one.
 
     Pip stays out of releases: nothing installs into a finished one, and a new pip each time costs seconds.
+    The packages of the last release are kept: one with the same is built without a network, and in less time.
     """
     ours = ("PYTHON", "VIRTUAL_ENV", "PIP_REQUIRE", "PIP_TARGET", "PIP_USER")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
@@ -148,20 +152,40 @@ def _install(paths: Paths, target: Path, blueprint: Blueprint) -> None:
         "PIP_NO_INPUT": "1",
         "PIP_ROOT_USER_ACTION": "ignore",
     }
+    paths.pip_cache.mkdir(parents=True, exist_ok=True)
     tool = paths.pip_tool / blueprint.version
     _ensure_pip(tool, blueprint.python, environment)
     pip = [str(tool / "bin/python"), "-m", "pip", "--python", str(target / "venv/bin/python")]
-    venv = [blueprint.python, "-m", "venv", "--without-pip", str(target / "venv")]
-    pinned = ["--require-hashes", "--no-deps", "--no-compile", "-r", str(target / "requirements.txt")]
-    steps = {
-        "a virtual environment could not be made": venv,
-        "the packages could not be installed": [*pip, "install", "--quiet", *pinned],
-        "the packages do not fit together": [*pip, "check"],
-    }
-    for complaint, command in steps.items():
+    wheels = paths.pip_cache / f"wheels-{blueprint.version}"
+    pinned = ["--quiet", "--require-hashes", "--no-deps", "-r", str(target / "requirements.txt")]
+    install = [*pip, "install", "--no-compile", "--no-index", f"--find-links={wheels}", *pinned]
+
+    def do(complaint: str, command: list[str]) -> None:
         result = run(command, timeout=INSTALL_SECONDS, env=environment)
         if result.code != 0:
             raise Trouble(f"{complaint}:\n{_tail(result)}")
+
+    do(
+        "a virtual environment could not be made",
+        [blueprint.python, "-m", "venv", "--without-pip", str(target / "venv")],
+    )
+    if not wheels.is_dir() or run(install, timeout=INSTALL_SECONDS, env=environment).code != 0:
+        with _fresh(wheels) as beside:
+            do("the packages could not be downloaded", [*pip, "download", f"--dest={beside}", *pinned])
+        do("the packages could not be installed", install)
+    do("the packages do not fit together", [*pip, "check"])
+
+
+@contextmanager
+def _fresh(directory: Path) -> Iterator[Path]:
+    """Yield a new directory; it takes the place of an older one when all went well."""
+    with tempfile.TemporaryDirectory(
+        prefix=f"{directory.name}.", dir=directory.parent, ignore_cleanup_errors=True
+    ) as beside:
+        yield Path(beside)
+        shutil.rmtree(directory, ignore_errors=True)
+        with suppress(OSError):  # another machine with the same cache was quicker: then its packages are used
+            Path(beside).rename(directory)
 
 
 def _ensure_pip(tool: Path, python: str, environment: dict[str, str]) -> None:
