@@ -121,7 +121,7 @@ def run_arguments(engine: Engine) -> list[str]:
     if Path("/sys/kernel/security/apparmor").exists():
         flags.append("--security-opt=apparmor=unconfined")
     if engine.name == "podman":
-        return [*flags, "--systemd=always", "--security-opt=unmask=ALL"]
+        return [*flags, *_share(), "--systemd=always", "--security-opt=unmask=ALL"]
     return [
         *flags,
         "--security-opt=systempaths=unconfined",
@@ -132,6 +132,14 @@ def run_arguments(engine: Engine) -> list[str]:
         "--tmpfs=/tmp",
         "--env=container=docker",
     ]
+
+
+def _share() -> list[str]:
+    """Let a machine have the processor beside what tests it.
+
+    In cgroup v1 podman's containers are one group together, and a group counts as much as one process beside it.
+    """
+    return ["--cgroup-parent=/", "--cpu-shares=4096"] if _cgroup_v1() and os.geteuid() == 0 else []
 
 
 def _podman_environment() -> dict[str, str]:
