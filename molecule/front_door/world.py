@@ -24,8 +24,6 @@ def up(container_engine: engine.Engine, directory: Path, suite: str) -> None:
     )
     there = machine.Machine(OUTSIDER, suite, directory / "outsider", hostname="outsider", network=NAME)
     machine.create(container_engine, there)
-    # Elsewhere he has a computer of his own: he takes none of the machine's power but by what he sends.
-    container_engine.succeeds("update", "--cpu-shares=128", OUTSIDER)
 
 
 def down(container_engine: engine.Engine, directory: Path) -> None:

@@ -125,7 +125,7 @@ class Owner:
             self.statuses.append(answer.status_code)
 
     def waited(self) -> float:
-        """Return the longest wait but one of twenty: his browser and the machine share the cores."""
+        """Return the longest wait but one of twenty: client, attacker and machine share the cores."""
         assert len(self.seconds) >= 5, "looked too rarely to say anything"
         assert set(self.statuses) == {200}
         print(f"owner: {len(self.seconds)} pages, slowest {max(self.seconds):.2f} s")

