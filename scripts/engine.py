@@ -137,7 +137,7 @@ def run_arguments(engine: Engine) -> list[str]:
 def _share() -> list[str]:
     """Let a machine have the processor beside what tests it.
 
-    In cgroup v1 podman's containers are one group together, and a group counts as much as one process beside it.
+    In cgroup v1 podman's containers are one group together, which counts as much as one process beside it.
     """
     return ["--cgroup-parent=/", "--cpu-shares=4096"] if _cgroup_v1() and os.geteuid() == 0 else []
 

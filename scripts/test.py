@@ -35,8 +35,10 @@ LANES = 2
 WAITING = ("eyes",)
 # A check that is interrupted has this long to stop its servers.
 STOP_SECONDS = 10
-# So many checks that failed are asked once more when nothing else runs; more are no accident.
-SECOND_CHANCES = 3
+# So many checks that failed are asked once more when nothing else runs; more are no accident. After so long
+# none is: that would not end in time.
+SECOND_CHANCES = 4
+LATE_SECONDS = 4200
 # Databases of tests are in memory, given so many bytes of it.
 MEMORY = Path("/dev/shm")  # noqa: S108 - for directories with names nobody guesses
 ROOM = 4 * 1024**3
@@ -94,6 +96,7 @@ class Result:
     passed: int
     failed: int
     skipped: int
+    failures: tuple[str, ...] = ()
 
 
 RUNNING: set[subprocess.Popen[bytes]] = set()
@@ -234,7 +237,8 @@ def run(checks: list[Check]) -> bool:
             print("Interrupted: stopping what runs.", flush=True)
             _stop((lanes, beside), futures)
             raise
-    results, shaky = _once_more(results)
+    in_time = time.monotonic() - started < LATE_SECONDS
+    results, shaky = _once_more(results) if in_time else (results, [])
     print(f"\n{'check':<16} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
     for result in sorted(results, key=lambda result: -result.seconds):
         counts = f"{result.passed:>7} {result.failed:>7} {result.skipped:>8} {result.seconds:>8.0f}"
@@ -242,6 +246,9 @@ def run(checks: list[Check]) -> bool:
     passed = sum(result.passed for result in results)
     failed = sum(result.failed for result in results)
     skipped = sum(result.skipped for result in results)
+    for result in results:
+        for name in result.failures:
+            print(f"Failed in {result.check.name}: {name}")
     if shaky:
         print(f"Failed beside others, and passed alone: {', '.join(shaky)}")
     print(f"Took {time.monotonic() - started:.0f} s. Logs: {LOGS.relative_to(engine.ROOT)}/")
@@ -321,8 +328,15 @@ def _run(check: Check) -> Result:
 def _result(check: Check, seconds: float, *, succeeded: bool) -> Result:
     """Count the tests of a check; one that failed without a failed test counts as one failure."""
     passed = failed = skipped = 0
+    failures: list[str] = []
     if check.junit and check.junit.exists():
-        for suite in ET.parse(check.junit).iter("testsuite"):  # noqa: S314 - pytest wrote it
+        report = ET.parse(check.junit)  # noqa: S314 - pytest wrote it
+        failures = [
+            f"{case.get('classname')}::{case.get('name')}"
+            for case in report.iter("testcase")
+            if case.find("failure") is not None or case.find("error") is not None
+        ]
+        for suite in report.iter("testsuite"):
             counts = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
             failed += counts["failures"] + counts["errors"]
             skipped += counts["skipped"]
@@ -331,7 +345,7 @@ def _result(check: Check, seconds: float, *, succeeded: bool) -> Result:
         passed = 1
     if not succeeded and not failed:
         failed = 1
-    return Result(check, seconds, passed, failed, skipped)
+    return Result(check, seconds, passed, failed, skipped, tuple(failures))
 
 
 def _log(check: Check) -> Path:

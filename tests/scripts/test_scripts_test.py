@@ -83,12 +83,19 @@ def test_what_failed_beside_others_is_asked_once_more_alone(runner, tmp_path, ca
     said = capsys.readouterr().out
     assert "FAILED  unit tests" in said
     assert "Failed beside others, and passed alone: unit tests" in said
+    assert "Failed in unit tests: test_it::test_shaky\n" in said
 
 
 def test_what_fails_all_over_is_not_asked_again(runner, tmp_path):
     command = ["sh", "-c", f"echo x >> {tmp_path}/asked; exit 1"]
     assert not runner.run([runner.Check(str(number), command) for number in range(runner.SECOND_CHANCES + 1)])
     assert (tmp_path / "asked").read_text().count("x") == runner.SECOND_CHANCES + 1
+
+
+def test_nothing_is_asked_again_when_it_would_not_end_in_time(monkeypatch, runner, tmp_path):
+    monkeypatch.setattr(runner, "LATE_SECONDS", 0)
+    assert not runner.run([runner.Check("one", ["sh", "-c", f"echo x >> {tmp_path}/asked; exit 1"])])
+    assert (tmp_path / "asked").read_text().count("x") == 1
 
 
 def test_without_any_browser_or_server_their_packages_are_asked_for(monkeypatch, runner):
