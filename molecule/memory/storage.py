@@ -3,6 +3,7 @@
 import http.client
 import http.server
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -15,11 +16,14 @@ from typing import Any
 import boto3
 from tunnel import Reached, wait_until_listening
 
+DOCUMENT = (Path(__file__).parents[2] / "docs/backup.md").read_text()
 BUCKET = "atlas"
-# As the key for backups in Oracle Cloud (roles/oci_identity). moto asks
-# for Head..., which S3 counts as List and Get.
-LOOK = "ListBucket GetBucketLocation HeadBucket HeadObject GetObject"
-MACHINE_MAY = [f"s3:{may}" for may in (*LOOK.split(), "PutObject", "DeleteObject")]
+KEY = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+# What S3 counts as the one, moto asks for by the other name besides.
+MOTO_ASKS = {"ListBucket": "HeadBucket", "GetObject": "HeadObject"}
+# As the key for backups in Oracle Cloud (roles/oci_identity).
+LOOK = ("ListBucket", "GetBucketLocation", "GetObject", *MOTO_ASKS.values())
+MACHINE_MAY = [f"s3:{may}" for may in (*LOOK, "PutObject", "DeleteObject")]
 FAULTS = {
     500: "InternalError",
     403: "AccessDenied",
@@ -52,9 +56,11 @@ class Storage(Reached):
         self.port = self.proxy.server_address[1]
         threading.Thread(target=self.proxy.serve_forever, daemon=True).start()
         wait_until_listening(self.inside, 30)
-        #: Id and secret of the key that may do all, and of the machine's, which may remove no version.
-        self.owner = self._key("owner", ["s3:*"])
-        self.machine = self._key("machine", MACHINE_MAY)
+        #: Id and secret of the key that may do all, of the machine's, which may remove no version, and of one
+        #: that may only add, by the policy in the document.
+        self.owner = self._key("owner", [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}])
+        self.machine = self._key("machine", [{"Effect": "Allow", "Action": MACHINE_MAY, "Resource": "*"}])
+        self.adder = self._key("adder", _policy())
         client = self._client("s3", self.owner)
         client.create_bucket(Bucket=BUCKET)
         client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
@@ -70,22 +76,23 @@ class Storage(Reached):
         names = {"aws_access_key_id": key[0], "aws_secret_access_key": key[1], "region_name": "us-east-1"}
         return boto3.client(service, endpoint_url=self._address, **names)
 
-    def _key(self, user: str, may: list[str]) -> tuple[str, str]:
+    def _key(self, user: str, may: list[dict[str, Any]]) -> tuple[str, str]:
         iam = self._client("iam", ("any", "any"))
         iam.create_user(UserName=user)
-        allowed = {
-            "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Action": may, "Resource": "*"}],
-        }
+        allowed = {"Version": "2012-10-17", "Statement": may}
         iam.put_user_policy(UserName=user, PolicyName="may", PolicyDocument=json.dumps(allowed))
         made = iam.create_access_key(UserName=user)["AccessKey"]
         return made["AccessKeyId"], made["SecretAccessKey"]
 
+    def give(self, machine: Any, key: tuple[str, str]) -> None:
+        """Give a machine a key."""
+        settings = "/etc/atlas-backup/settings.json"
+        for name, value in zip(KEY, key, strict=True):
+            machine.check_output(f'sed -i \'s|"{name}": "[^"]*"|"{name}": "{value}"|\' {settings}')
+
     def admit(self, machine: Any) -> None:
         """Give a machine its key, and the way here."""
-        settings = "/etc/atlas-backup/settings.json"
-        for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), self.machine, strict=True):
-            machine.check_output(f'sed -i \'s|"{name}": "[^"]*"|"{name}": "{value}"|\' {settings}')
+        self.give(machine, self.machine)
         self.shut()
         self.open()
         machine.check_output(
@@ -105,6 +112,10 @@ class Storage(Reached):
         for name in self.objects():
             robber.delete_object(Bucket=BUCKET, Key=name)
 
+    def remove_as(self, key: tuple[str, str], name: str) -> None:
+        """Delete an object with a key. Raises botocore's ClientError when that is not allowed."""
+        self._client("s3", key).delete_object(Bucket=BUCKET, Key=name)
+
     def remove_a_version_as_machine(self) -> None:
         """Try to remove for good what was deleted. Raises botocore's ClientError when that is not allowed."""
         first = self.client.list_object_versions(Bucket=BUCKET)["Versions"][0]
@@ -122,6 +133,17 @@ class Storage(Reached):
         """Return the names of what is stored, with its bytes."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         return {one["Key"]: one["Size"] for page in pages for one in page.get("Contents", [])}
+
+
+def _policy() -> list[dict[str, Any]]:
+    """Return the statements of the policy in the document, for our bucket."""
+    (text,) = re.findall(r'^    (\{"Version".*?)\n\n', DOCUMENT, re.MULTILINE | re.DOTALL)
+    here = {"my-bucket/atlas/": "my-bucket/", "my-bucket": BUCKET}
+    here |= {f'"s3:{may}"': f'"s3:{may}", "s3:{asks}"' for may, asks in MOTO_ASKS.items()}
+    for theirs, ours in here.items():
+        text = text.replace(theirs, ours)
+    policy: dict[str, Any] = json.loads(text)
+    return list(policy["Statement"])
 
 
 def _proxy(storage: Storage) -> type[http.server.BaseHTTPRequestHandler]:

@@ -5,6 +5,7 @@ import os
 import random
 
 import pytest
+from test_memory import LONG_AGO
 
 REPOSITORY = "/var/lib/atlas-backup/repository"
 # Each takes as long as a storage is given to answer; `make test-long` tries all, and kills more often.
@@ -160,12 +161,11 @@ def test_a_disk_that_fills_up_while_dumping_leaves_no_half_backup(host):
 def test_whenever_it_is_killed_nothing_is_lost(host, storage, what):
     """At random moments: while dumping, uploading, pruning; while fetching, loading, exchanging."""
     storage.delay = 0.05
-    long_ago = 'sed -i \'s/"pruned_at": [0-9.]*/"pruned_at": 0/\' /var/lib/atlas-backup/state.json'
     before = count(host)
     argv = "atlasctl backup" if what == "backup" else "atlasctl restore --yes"
     moments = random.Random(7)
     for number in range(KILLS):
-        host.check_output(long_ago)
+        host.check_output(LONG_AGO)
         unit = f"fault-{what}-{number}"
         host.check_output(f"systemd-run --quiet --unit={unit} {argv}")
         kill = f"systemctl kill --signal=KILL {unit}; systemctl reset-failed {unit}"

@@ -1,13 +1,24 @@
 """What is backed up comes back: from here, from storage, a part of it, and on a machine that is new."""
 
 import json
+import re
 
 import pytest
 from botocore.exceptions import ClientError
 from machines import A_WAY, another
+from storage import DOCUMENT, KEY
 
 # What a person would miss. The others tell how Atlas itself fares, and go on changing.
 MISSED = ("items", "contents", "item_tags", "tags", "transitions", "versions", "users", "sessions", "tokens")
+# The bucket is left alone by the machine, and it is time that it was pruned.
+PRUNE_NOTHING = """
+import json, sys
+settings = json.load(open(sys.argv[1]))
+for one in settings["repositories"]:
+    one["prune"] = one["name"] != "bucket"
+json.dump(settings, open(sys.argv[1], "w"))
+"""
+LONG_AGO = 'sed -i \'s/"pruned_at": [0-9.]*/"pruned_at": 0/\' /var/lib/atlas-backup/state.json'
 
 
 def originals(host) -> str:
@@ -134,6 +145,39 @@ def test_whoever_has_the_machines_key_cannot_remove_what_was_stored(host, saved,
     assert set(storage.objects()) >= set(names)
     said = host.run("atlasctl drill --repository bucket")
     assert said.succeeded, said.stdout
+
+
+def test_a_key_that_can_only_add_backs_up_and_what_is_old_goes_by_another(host, saved, storage):
+    """As docs/backup.md has it for storage without versions: the policy and the command are read there."""
+    assert saved["ok"]
+    settings = "/etc/atlas-backup/settings.json"
+    host.check_output(f"cp -p {settings} /run/settings")
+    (bucket,) = (
+        one
+        for one in json.loads(host.file(settings).content_string)["repositories"]
+        if one["name"] == "bucket"
+    )
+    storage.give(host, storage.adder)
+    host.check_output(f"python3 -c '{PRUNE_NOTHING}' {settings}")
+    try:
+        for number in range(2):
+            host.check_output(f"atlas note 'Added by the key that adds, {number}'; {LONG_AGO}")
+            said = host.run("atlasctl backup --repository bucket")
+            assert said.succeeded, said.stdout
+        with pytest.raises(ClientError, match="AccessDenied"):
+            storage.remove_as(storage.adder, next(name for name in storage.objects() if "data/" in name))
+        assert not [name for name in storage.objects() if "locks/" in name]
+        owner = " ".join(f"{name}={value}" for name, value in zip(KEY, storage.owner, strict=True))
+        restic = f"{owner} restic -r {bucket['url']} --password-file /etc/atlas-backup/password"
+        before = host.check_output(f"{restic} snapshots --json --tag atlas").count('"short_id"')
+        (forget,) = re.findall(r"^    restic (forget --tag atlas.*)$", DOCUMENT, re.MULTILINE)
+        host.check_output(f"{restic} {forget}")
+        after = host.check_output(f"{restic} snapshots --json --tag atlas").count('"short_id"')
+        assert before >= 2
+        assert after == 1, "of this day the last"
+        assert host.run("atlasctl drill --repository bucket").succeeded
+    finally:
+        host.check_output(f"mv /run/settings {settings}")
 
 
 @pytest.mark.timeout(900)
