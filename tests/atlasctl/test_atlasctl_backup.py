@@ -242,6 +242,19 @@ def test_a_snapshot_of_the_database_says_nothing_when_all_went_well(backup, libr
     assert known["repositories"]["local"]["snapshot"] == "e" * 8
 
 
+def test_after_a_long_one_there_is_a_rest_of_twenty_times_as_long(backup, library):
+    asked = library()
+    for ago, seconds, taken in ((600, 40, 0), (600, 20, 1), (-600, 40, 1)):
+        asked.unlink(missing_ok=True)
+        backup.remember(
+            repositories={"local": {"database_at": time.time() - ago, "database_seconds": seconds}}
+        )
+        assert cli.main(SNAPSHOT) == 0
+        assert (asked.read_text().count("dump\n") if asked.exists() else 0) == taken
+    assert memory.read(backup.settings)["repositories"]["local"]["database_seconds"] < 20
+    assert cli.main(SNAPSHOT[:-1]) == 0, "whoever asks for one gets it"
+
+
 def test_a_snapshot_that_fails_says_why(backup, library, capsys):
     library()
     backup.say("backup", err="Fatal: no space left on device", code=1)

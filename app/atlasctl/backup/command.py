@@ -34,6 +34,8 @@ FILE = "atlas_backup.prom"
 WAIT_SECONDS, TIDY_SECONDS = 6 * 3600, 60
 #: What a timer does every few minutes, and is waited for, so that nobody has to try twice.
 SNAPSHOT, SNAPSHOT_SECONDS = "backup --if-free", 600
+#: A snapshot of a large database is followed by a rest of so many times as long as it took.
+REST = 20
 #: Of more snapshots than that of the database alone, one after another, the list says how many they are.
 SHOWN_IN_A_ROW = 3
 
@@ -82,6 +84,8 @@ def _make_one(settings: BackupSettings, asked: argparse.Namespace, *, quiet: boo
         repositories = _repositories(settings, asked.repository)
         if quiet and not restore.newest(parts)[1]:
             return 0  # nothing to lose yet, and perhaps what is to be brought back is still to come
+        if quiet and all(_rests(settings, one, asked.only or "full") for one in repositories):
+            return 0
         done = make.make(
             settings, parts, asked.only or "full", repositories, anew=asked.anew, in_pieces=quiet
         )
@@ -89,6 +93,12 @@ def _make_one(settings: BackupSettings, asked: argparse.Namespace, *, quiet: boo
     if not (quiet and done["ok"]):
         print(json.dumps(done, indent=1) if asked.json else make.words(done))
     return 0 if done["ok"] else 1
+
+
+def _rests(settings: BackupSettings, repository: Repository, kind: str) -> bool:
+    """Say whether the last of a kind took so long that it is too early for the next."""
+    known = memory.of(memory.read(settings), repository.name)
+    return 0 <= time.time() - known.get(f"{kind}_at", 0) < REST * known.get(f"{kind}_seconds", 0)
 
 
 def _expire(settings: BackupSettings, asked: argparse.Namespace) -> int:

@@ -213,6 +213,7 @@ def _remember(settings: BackupSettings, run_: Run) -> None:
         if done["snapshot"]:
             known["snapshot"] = done["snapshot"]
             known[f"{run_['kind']}_at"] = run_["at"]
+            known[f"{run_['kind']}_seconds"] = run_["seconds"]
             if is_full:
                 known["success_at"] = run_["at"]
                 known.setdefault("first_at", run_["at"])
