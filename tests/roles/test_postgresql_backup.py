@@ -64,29 +64,22 @@ def server():
 
 @pytest.fixture
 def tool(root, server, tmp_path):
-    """Run the program in a directory of the set; what dumps and loads takes its time in the middle of it."""
-    halves = f"{{ head -c 100000; sleep {DUMP_SECONDS}; cat; }}"
-    programs = {
-        "pg_dump": f'{shutil.which("pg_dump")} "$@" | {halves}',
-        "pg_restore": f'{halves} | {shutil.which("pg_restore")} "$@"',
-        "renice": '/usr/bin/renice "$@" && exec ps -o ni=,args= -p "$4" >> "$0.log"',
-    }
-    for name, command in programs.items():
+    """Run the program in a directory of the set; what dumps and loads takes its time."""
+    for name in ("pg_dump", "pg_restore"):
         program = server / "slow" / name
         program.parent.mkdir(exist_ok=True)
         program.parent.chmod(0o755)
-        program.write_text(f"#!/bin/sh\n{command}\n")
+        program.write_text(f'#!/bin/sh\nsleep {DUMP_SECONDS}\nexec {shutil.which(name)} "$@"\n')
         program.chmod(0o755)
 
-    def run(*words, host=server, nice=0):
+    def run(*words, host=server):
         environment = {
             "PATH": f"{server}/slow:{os.environ['PATH']}",
             "PGHOST": str(host),
             "PGUSER": "postgres",
         }
-        command = ["nice", "-n", str(nice), root / TOOL, *words]
         return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            [root / TOOL, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
 
     return run
@@ -98,21 +91,6 @@ def test_a_dump_may_take_longer_than_the_server_lets_others_wait(tool):
         assert done.returncode == 0, f"{words[0]}: {done.stderr}"
     assert tool("newest", "atlas_restored").stdout == tool("newest").stdout
     assert tool("newest").stdout.endswith(f"|{ROWS}\n")
-
-
-def test_the_server_works_for_a_patient_backup_after_everybody_else(tool, server):
-    log = server / "slow" / "renice.log"
-    log.touch()
-    log.chmod(0o666)
-    assert tool("dump").returncode == 0
-    assert log.read_text() == "", "who is in a hurry has the server's whole power"
-    for words, sessions in ((("dump",), 2), (("load", "atlas_restored"), 2)):
-        done = tool(*words, nice=7)
-        assert done.returncode == 0, done.stderr
-        lines = log.read_text().splitlines()
-        assert len(lines) == sessions, "its session, and that of pg_dump or pg_restore"
-        assert all(line.split()[:2] == ["7", "postgres:"] for line in lines), lines
-        log.write_text("")
 
 
 def test_that_nobody_can_say_whether_there_is_one_is_not_taken_for_no(tool):
