@@ -98,7 +98,8 @@ def _make_one(settings: BackupSettings, asked: argparse.Namespace, *, quiet: boo
 def _rests(settings: BackupSettings, repository: Repository, kind: str) -> bool:
     """Say whether the last of a kind took so long that it is too early for the next."""
     known = memory.of(memory.read(settings), repository.name)
-    return 0 <= time.time() - known.get(f"{kind}_at", 0) < REST * known.get(f"{kind}_seconds", 0)
+    rest = REST * float(known.get(f"{kind}_seconds", 0))
+    return 0 <= time.time() - float(known.get(f"{kind}_at", 0)) < rest
 
 
 def _expire(settings: BackupSettings, asked: argparse.Namespace) -> int:
