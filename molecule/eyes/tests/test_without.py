@@ -122,5 +122,5 @@ def test_switched_on_again_it_comes_back(host, web, play, owner_password, eventu
     enabled = states(host, "UnitFileState")
     assert {enabled[unit] for unit in wanted} == {"enabled"}, enabled
     login = ("owner", owner_password)
-    for path in ("/alerts/", "/prometheus/graph"):
+    for path in ("/alerts/", "/prometheus/-/ready"):
         eventually(lambda path=path: web.get(path, auth=login).status_code == 200)
