@@ -56,8 +56,8 @@ LONGEST = (
     "firewall",
     "certificate-acme",
 )
-# Scenarios that only `make test-long` runs: what they try is a stand-in for what cannot be had here.
-LONG = ("grafana",)
+# Scenarios that only `make test-long` runs: of three machines, and of a stand-in for what cannot be had here.
+LONG = ("disaster", "grafana")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # A mail server to fetch from, a feed reader that is a client, what archives WAL, the judges of e-books,
 # alerts and TLS.

@@ -1,6 +1,5 @@
 """The lists of docs/disaster-recovery.md, followed as they are written: the commands are read there."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -11,11 +10,7 @@ import pytest
 from machines import A_WAY, another
 from test_memory import MISSED, originals, rows
 
-ALL = os.environ.get("MEMORY_FAULTS") == "all"
-pytestmark = [
-    pytest.mark.skipif(not ALL, reason="two more machines are made: make test-long"),
-    pytest.mark.timeout(1200),
-]
+pytestmark = pytest.mark.timeout(1200)
 ROOT = Path(__file__).parents[3]
 DOCUMENT = (ROOT / "docs/disaster-recovery.md").read_text()
 DELETED = "DELETE FROM items WHERE id NOT IN (SELECT duplicate_of FROM items WHERE duplicate_of IS NOT NULL)"
