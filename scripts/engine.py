@@ -139,7 +139,7 @@ def _share() -> list[str]:
 
     In cgroup v1 podman's containers are one group together, which counts as much as one process beside it.
     """
-    return ["--cgroup-parent=/", "--cpu-shares=4096"] if _cgroup_v1() and os.geteuid() == 0 else []
+    return ["--cgroup-parent=/", "--cpu-shares=2048"] if _cgroup_v1() and os.geteuid() == 0 else []
 
 
 def _podman_environment() -> dict[str, str]:

@@ -24,6 +24,8 @@ def up(container_engine: engine.Engine, directory: Path, suite: str) -> None:
     )
     there = machine.Machine(OUTSIDER, suite, directory / "outsider", hostname="outsider", network=NAME)
     machine.create(container_engine, there)
+    # He has a computer of his own: what he takes of this one is not to be the machine's.
+    container_engine.succeeds("update", "--cpu-shares=256", OUTSIDER)
 
 
 def down(container_engine: engine.Engine, directory: Path) -> None:
