@@ -37,7 +37,7 @@ WAITING = ("eyes",)
 STOP_SECONDS = 10
 # So many checks that failed are asked once more when nothing else runs; more are no accident. After so long
 # none is begun: that would not end in time.
-SECOND_CHANCES = 4
+SECOND_CHANCES = 3
 LATE_SECONDS = 4700
 # Databases of tests are in memory, given so many bytes of it.
 MEMORY = Path("/dev/shm")  # noqa: S108 - for directories with names nobody guesses

@@ -49,3 +49,11 @@ def test_an_unknown_engine_is_refused_by_name(monkeypatch):
     monkeypatch.setenv("ATLAS_ENGINE", "lxc")
     with pytest.raises(SystemExit, match="ATLAS_ENGINE is 'lxc'"):
         engine.find()
+
+
+def test_only_where_all_containers_are_one_group_a_machine_is_put_beside_what_tests_it(monkeypatch):
+    for cgroup_v1, user, apart in ((True, 0, True), (False, 0, False), (True, 1000, False)):
+        monkeypatch.setattr(engine, "_cgroup_v1", lambda cgroup_v1=cgroup_v1: cgroup_v1)
+        monkeypatch.setattr(engine.os, "geteuid", lambda user=user: user)
+        arguments = engine.run_arguments(engine.Engine("podman", {}))
+        assert ("--cgroup-parent=/" in arguments) == apart

@@ -88,11 +88,9 @@ def _words(row: dict[str, Any]) -> str:
 def _when(text: str) -> str:
     """Say it as `--at` of a restore takes it, and in words."""
     moment = parse(text)
-    return (
-        f"{stamp(moment)} ({ago((utc_now() - moment).total_seconds())} ago)"
-        if moment
-        else "at an unknown time"
-    )
+    if moment is None:
+        return "at an unknown time"
+    return f"{stamp(moment)} ({ago((utc_now() - moment).total_seconds())} ago)"
 
 
 def _print(value: object) -> None:

@@ -30,6 +30,8 @@ FORGET = (
 METRICS = "/var/lib/prometheus/node-exporter/atlas_fail2ban.prom"
 # How many of the wrong passwords each door may look at, and the jail that counts them.
 DOORS = {"app": (5, "atlas-login"), "nginx": (199, "atlas-password")}
+# How many nginx lets come at once; at the app's door whoever guesses on is always throttled.
+FREE = {"app": 0, "nginx": 120}
 PATIENCE = 1.0  # what the owner waits for a page, in seconds
 UNITS = (
     "atlas-firewall",
@@ -127,8 +129,9 @@ def test_a_thousand_wrong_passwords_are_throttled_then_banned_and_the_owner_work
     statuses = [one["status"] for one in seen]
     print(door, {status: statuses.count(status) for status in set(statuses)})
     assert set(statuses) <= {401, 429, 0}
-    # 0: banned, and not answered any more; on a slow machine that may be before he was too fast for nginx.
-    assert 429 in statuses or (door == "nginx" and statuses[-1] == 0)
+    # 0: banned, and not answered any more. Where the machine is slow that may be before he has tried so many
+    # that nginx throttles him; whoever has tried more was throttled.
+    assert 429 in statuses or (statuses[-1] == 0 and statuses.count(401) <= FREE[door])
     assert statuses.count(401) <= most
     assert owner.waited() < PATIENCE
     assert bans.tell(f"get {jail} banip").split() == [guesser]

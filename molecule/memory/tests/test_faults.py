@@ -157,7 +157,7 @@ def test_a_disk_that_fills_up_while_dumping_leaves_no_half_backup(host):
     whole(host)
 
 
-@pytest.mark.timeout(60 * KILLS)
+@pytest.mark.timeout(24 * KILLS)
 @pytest.mark.parametrize("what", ["backup", "restore"])
 def test_whenever_it_is_killed_nothing_is_lost(host, storage, what):
     """At random moments: while dumping, uploading, pruning; while fetching, loading, exchanging."""
